@@ -1,5 +1,7 @@
 """Small calls over arrays that lie ready: what a call of ``loom.tensor`` costs beside the pattern of the same name.
 
+A pattern has arrays of numpy, since of tensors it is the tensor's function, which computes nothing yet.
+
 CPU time of the process, the least of many blocks, so that a loaded machine changes little. With ``LOOM_BENCH_BESIDE``
 (the ``src`` folder of other code of Loom's) the same calls run there, in turns.
 """
@@ -20,33 +22,38 @@ import json, sys, time
 import numpy, loom
 from loom import tensor
 draw = numpy.random.default_rng(0).standard_normal
-x, y = (tensor.array(draw(1000).astype("f4"), on="cpu") for _ in range(2))
-a, b = (tensor.array((draw((8, 8)) + 4 * numpy.eye(8)).astype("f4"), on="cpu") for _ in range(2))
-s = tensor.array((numpy.eye(8) * 9 + 1).astype("f4"), on="cpu")
-m = tensor.array(draw((16, 16)).astype("f4"), on="cpu")
+X, Y = (draw(1000).astype("f4") for _ in range(2))
+A, B = ((draw((8, 8)) + 4 * numpy.eye(8)).astype("f4") for _ in range(2))
+S = (numpy.eye(8) * 9 + 1).astype("f4")
+M = draw((16, 16)).astype("f4")
+x, y, a, b, s, m = (tensor.array(each, on="cpu") for each in (X, Y, A, B, S, M))
 of = tensor.linalg
 def each(found):
     for one in found:
         one.evaluate()
 calls = {
-    "sum": (lambda: tensor.sum(x).evaluate(), lambda: loom.gpu_sum(x)),
-    "mean": (lambda: tensor.mean(x).evaluate(), lambda: loom.gpu_mean(x)),
+    "sum": (lambda: tensor.sum(x).evaluate(), lambda: loom.gpu_sum(X)),
+    "mean": (lambda: tensor.mean(x).evaluate(), lambda: loom.gpu_mean(X)),
     "var": (lambda: tensor.var(x).evaluate(), None),
-    "max": (lambda: tensor.max(x).evaluate(), lambda: loom.gpu_max(x)),
-    "argmax": (lambda: tensor.argmax(x).evaluate(), lambda: loom.gpu_argmax(x)),
+    "max": (lambda: tensor.max(x).evaluate(), lambda: loom.gpu_max(X)),
+    "argmax": (lambda: tensor.argmax(x).evaluate(), lambda: loom.gpu_argmax(X)),
     "exp": (lambda: tensor.exp(x).evaluate(), None),
-    "add": (lambda: (x + y).evaluate(), lambda: loom.gpu_add(x, y)),
-    "add a number": (lambda: (x + 1.5).evaluate(), lambda: loom.gpu_add(x, 1.5)),
+    "add": (lambda: (x + y).evaluate(), lambda: loom.gpu_add(X, Y)),
+    "add 64": (lambda: (a + b).evaluate(), lambda: loom.gpu_add(A, B)),
+    "add a number": (lambda: (x + 1.5).evaluate(), lambda: loom.gpu_add(X, 1.5)),
     "chain": (lambda: ((x * 2 + y).exp() - x).sum().evaluate(), None),
-    "sort": (lambda: tensor.sort(x).evaluate(), lambda: loom.gpu_sort(x)),
-    "matmul": (lambda: (m @ m).evaluate(), lambda: loom.gpu_matmul(m, m)),
-    "inv": (lambda: of.inv(a).evaluate(), lambda: loom.linalg.inv(a)),
-    "solve": (lambda: of.solve(a, b).evaluate(), lambda: loom.linalg.solve(a, b)),
-    "det": (lambda: of.det(a).evaluate(), lambda: loom.linalg.det(a)),
-    "cholesky": (lambda: of.cholesky(s).evaluate(), lambda: loom.linalg.cholesky(s)),
-    "lu_factor": (lambda: each(of.lu_factor(a)), lambda: loom.linalg.lu(a)),
+    "less": (lambda: (x < y).evaluate(), None),
+    "where": (lambda: tensor.where(x < y, x, y).evaluate(), None),
+    "item": (lambda: tensor.sum(x).item(), lambda: loom.gpu_sum(X).item()),
+    "sort": (lambda: tensor.sort(x).evaluate(), lambda: loom.gpu_sort(X)),
+    "matmul": (lambda: (m @ m).evaluate(), lambda: loom.gpu_matmul(M, M)),
+    "inv": (lambda: of.inv(a).evaluate(), lambda: loom.linalg.inv(A)),
+    "solve": (lambda: of.solve(a, b).evaluate(), lambda: loom.linalg.solve(A, B)),
+    "det": (lambda: of.det(a).evaluate(), lambda: loom.linalg.det(A)),
+    "cholesky": (lambda: of.cholesky(s).evaluate(), lambda: loom.linalg.cholesky(S)),
+    "lu_factor": (lambda: each(of.lu_factor(a)), lambda: loom.linalg.lu(A)),
     "lu": (lambda: each(of.lu(a)), None),
-    "qr": (lambda: each(of.qr(a)), lambda: loom.linalg.qr(a)),
+    "qr": (lambda: each(of.qr(a)), lambda: loom.linalg.qr(A)),
     "gradient": (lambda: tensor.grad((x * y).mean(), [x])[0].evaluate(), None),
 }
 def least(call):

@@ -6,7 +6,12 @@ import inspect
 import re
 from typing import Any
 
-LISTED = ("loom", "loom.tensor")
+LISTED = (
+    "loom", "loom.cluster", "loom.export", "loom.flow", "loom.models", "loom.nn.adapt",
+    "loom.nn.inspect", "loom.nn.integer", "loom.nn.measure", "loom.nn.numeric", "loom.nn.spec", "loom.nn.step",
+    "loom.nn.structure", "loom.nn.train", "loom.nn.tween", "loom.onnx", "loom.pytorch", "loom.tables",
+    "loom.tensor", "loom.vectors",
+)  # fmt: skip
 """Doors whose functions have lists, those of ``loom.patterns`` left out."""
 
 CLASSES = {
@@ -14,6 +19,19 @@ CLASSES = {
         "Chain+ Engine+ Frame+ Latest Mailbox MainLoom Network+ Page+ PngSequence+ Profile Program Submission Support+ "
         "Swarm Unit View+ Window+"
     ),
+    "loom.models": "Embedder LanguageModel+ TextStream",
+    "loom.nn.inspect": "Observation",
+    "loom.nn.measure": "Clusters Correlation DeviationMetrics+ OutlierDetector",
+    "loom.nn.step": "StepState+",
+    "loom.nn.structure": "ArchitectureSpace+ Graph+ LayerGrid+ Port StructureInference",
+    "loom.nn.train": (
+        "Adam+ AdamW+ Constant+ Cosine+ CosineWarmRestarts+ Exponential+ History Linear+ Lion+ Optimizer+ Polynomial+ "
+        "RMSprop+ SGD+ Schedule Step+ TrainConfig+ Trainer+ Warmup+"
+    ),
+    "loom.nn.tween": "FitSettings+ TweenConfig TweenState+",
+    "loom.onnx": "OnnxModel",
+    "loom.tables": "Database+ Query Table",
+    "loom.vectors": "VectorStore+",
 }
 """Classes of each door whose methods have lists; where callers construct them (+) they have one of their own."""
 

@@ -36,8 +36,15 @@ def _functions(door: str) -> Iterator[tuple[str, Any]]:
         members = {n: m for base in reversed(kind.__mro__) if "loom." in base.__module__ for n, m in vars(base).items()}
         for name, member in members.items():
             is_function = inspect.isfunction(inspect.unwrap(getattr(member, "__func__", member)))
-            if is_function and not name.startswith("_") and f"{kind.__name__}.{name}" not in LEFT_OUT:
+            is_open = not name.startswith("_") and f"{kind.__name__}.{name}" not in LEFT_OUT
+            if is_function and is_open and not _is_as_below(kind, name):
                 yield f"{kind.__name__}.{name}", member
+
+
+def _is_as_below(kind: type, name: str) -> bool:
+    """Tell whether a method does what the list of a base class says of it."""
+    docs = [vars(base)[name].__doc__ or "" for base in kind.__mro__ if name in vars(base)]
+    return not sections(docs[0]) and any(sections(doc) for doc in docs)
 
 
 def _parameters(name: str, function: Any) -> list[str]:

@@ -16,7 +16,7 @@ from loom.ir.kernel import Access
 from loom.kernels.linalg.sparse import multiply_sparse
 from loom.kernels.maps.nest import Apply, Coordinate, Load, LoopNest, Store, number
 from loom.kernels.move import gather
-from loom.schedules.maps import LANES, THREADS, strided
+from loom.schedules.maps import LANES, THREADS, plan_strided
 
 __all__: list[str] = []
 
@@ -48,7 +48,7 @@ def _nest(shape: tuple[int, ...], dtype: DType, threads: bool) -> Case:
     )  # fmt: skip
     stores = (Store(4, 2, size - 1, turned), Store(8, 3, 0, own))
     buffers = ((dtype, Access.READ), (dtype, Access.READ), (dtype, Access.WRITE), (bool_, Access.WRITE))
-    what = strided(LoopNest(shape, values, stores, buffers), THREADS if threads else LANES)
+    what = plan_strided(LoopNest(shape, values, stores, buffers), THREADS if threads else LANES)
     x, last = _numbers(dtype, size), _numbers(dtype, shape[-1])
     arrays = (x, last, np.zeros_like(x), np.zeros(size, np.bool_))
     expected = {}

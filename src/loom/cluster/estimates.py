@@ -44,17 +44,26 @@ def estimate_step(
     parameters: int, *, workers: int, micro_batches: int, micro_batch_seconds: float, bandwidth: float = 1.25e9,
     message_seconds: float = 2e-4, latency: float = 1e-3, add_nbytes_per_second: float = 2e9,
 ) -> StepEstimate:  # fmt: skip
-    """Return what one update of a network of ``parameters`` f32 costs, whose batch is so many ``micro_batches``.
-
-    ``micro_batch_seconds``: of one worker for one. ``bandwidth``: bytes a second between two machines (default: 10
-    Gbit/s). ``message_seconds``: of this process for a call or an answer. ``latency``: between a call and its start on
-    another machine. ``add_nbytes_per_second``: of sums read, added and written.
+    """Return an estimate of what one update of a network costs on workers.
 
     Assumed: a machine for each worker, all equally fast; each holds one of the parts, of which neighbours are joined by
     pairs, one of the two being sent, until two are left; these go to all, each machine that has them passing them on
     (Ray's objects do so), so that twice as many have them after each round; nothing overlaps. Not counted: starting,
     data (sent once), checkpoints, workers lost. Workers of one machine take fewer messages by far, which the guide of
     clusters counts.
+
+    Args:
+        parameters: Number of its weights, of f32.
+        workers: Number of workers.
+        micro_batches: Micro-batches of a batch.
+        micro_batch_seconds: Seconds of one worker for one.
+        bandwidth: Bytes a second between two machines.
+        message_seconds: Seconds of this process for a call or an answer.
+        latency: Seconds between a call and its start on another machine.
+        add_nbytes_per_second: Bytes a second of sums read, added and written.
+
+    Raises:
+        ArgumentError: A number is out of range.
 
     >>> found = estimate_step(10**6, workers=8, micro_batches=64, micro_batch_seconds=0.1)
     >>> found.messages, found.depth, found.nbytes // 10**6

@@ -16,9 +16,15 @@ __all__ = ["status"]
 def status(address: str | None = None) -> dict[str, Any]:
     """Return a cluster as plain data: ``address``, ``resources``, ``free``, ``nodes`` and ``workers`` of all pools.
 
-    ``address``: of its head (host:port), None for the Ray of this machine. Each worker tells its device, node, process,
-    how many calls it has ended and whether it computes; one that does not answer within seconds is silent.
-    DeviceError where no Ray answers.
+    Each worker tells its device, node, process, how many calls it has ended and whether it computes; one that does not
+    answer within seconds is silent.
+
+    Args:
+        address: Address of a cluster's head (host:port); None: the Ray of this machine.
+
+    Raises:
+        DTypeError: The address is no text.
+        DeviceError: No Ray answers.
     """
     where = "loom.cluster.status"
     return look_at(None if address is None else text(address, f"{where}, address"), where)

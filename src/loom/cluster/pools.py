@@ -18,14 +18,22 @@ def connect(
 ) -> WorkerPool:  # fmt: skip
     """Return a pool of workers, to be closed (``with loom.cluster.connect(4) as pool``).
 
-    ``workers``: how many, on ``device`` (None: the default), or each one's device by name: ``["cpu", "vulkan"]``.
-    ``address``: of a Ray cluster's head, "auto" for the one this machine is part of; None starts a Ray of its own on
-    this machine, which ends with the pool. ``threads``: of the processor, for each worker. ``audit``: the share of
-    calls, and of the batches of a training, that two workers compute. ``patience``: seconds after which a silent
-    worker is taken for lost.
+    Args:
+        workers: Number of workers, or each one's device by name (``["cpu", "vulkan"]``).
+        address: Address of a Ray cluster's head, "auto" for the one this machine is part of; None: a Ray of its own on
+            this machine.
+        threads: Threads of the processor for each worker; None: this machine's cores are shared out, on a cluster 1.
+        audit: Share of calls, and of the batches of a training, that two workers compute, 0 to 1.
+        seed: Seed of the choice of these.
+        patience: Seconds after which a silent worker is taken for lost.
+        store_nbytes: Bytes of the object store of a Ray started here; None: Ray's choice.
+        device: Device of each worker; None: the default device.
 
-    DeviceError for a missing package ray, an address where none answers, too few resources, a device that a worker
-    has not, other versions of Loom there.
+    Raises:
+        ArgumentError: A number is out of range.
+        DTypeError: Not a number, nor names of devices.
+        DeviceError: The package ray is missing; no Ray answers, or it has too few resources; a worker lacks its device,
+            or has other versions.
     """
     return WorkerPool(
         workers, address=address, threads=threads, audit=audit, seed=seed, patience=patience,

@@ -44,12 +44,25 @@ def cut_range(n: int, pieces: int, step: int, most: int | None = None) -> list[t
 def sum_elements(
     source: Any, n: int | None = None, *, workers: Workers = 2, address: str | None = None, audit: float | None = None
 ) -> Any:
-    """Return the sum of an array, or of the ``n`` elements that a function makes, with the bits of ``gpu_sum``.
+    """Return the sum of an array, or of elements that a function makes, with the bits of ``gpu_sum``.
 
-    ``source``: an array (any shape), or a function of (start, stop) that gives those elements, a numpy array of one
-    axis, on the worker that adds them: nothing but sums travels. Floats keep their dtype; integers give int64,
-    unsigned ones uint64, wrapping beyond. Arguments and errors are else those of ``loom.cluster.map``; ShapeError where
-    the function gives another number of elements, DTypeError where ranges are of several dtypes.
+    Floats keep their dtype; integers give int64, unsigned ones uint64, wrapping beyond.
+
+    Args:
+        source: Array of any shape, or a function of (start, stop) that gives those elements, a numpy array of one axis,
+            on the worker that adds them: nothing but sums travels.
+        n: Number of elements that the function makes; None: of an array.
+        workers: Number of workers, the device of each by name (``["cpu", "vulkan"]``), or an open pool
+            (``loom.cluster.connect``).
+        address: Address of a Ray cluster's head, "auto" for the one this machine is part of; None: a Ray of its own on
+            this machine.
+        audit: Share of calls that two workers compute; None: none, or the pool's.
+
+    Raises:
+        ArgumentError: ``n`` is missing, has no effect, or is out of range.
+        DTypeError: Not numbers; not workers; ranges of several dtypes.
+        ShapeError: The function gives another number of elements.
+        DeviceError: No Ray answers, or it has too few resources; no worker is left.
 
     >>> sum_elements(np.arange(5.0), workers=1).item()  # doctest: +SKIP
     10.0
@@ -119,9 +132,20 @@ def _join(tiles: list[Array], kind: np.dtype[Any]) -> Any:
 
 
 def count_primes(n: int, *, workers: Workers = 2, address: str | None = None, audit: float | None = None) -> int:
-    """Return how many primes are below ``n`` (0 to 10^12), exactly: workers sieve a range each.
+    """Return the number of primes below a number, exactly: workers sieve a range each.
 
-    Arguments and errors are else those of ``loom.cluster.map``.
+    Args:
+        n: Whole number, 0 to 10^12.
+        workers: Number of workers, the device of each by name (``["cpu", "vulkan"]``), or an open pool
+            (``loom.cluster.connect``).
+        address: Address of a Ray cluster's head, "auto" for the one this machine is part of; None: a Ray of its own on
+            this machine.
+        audit: Share of calls that two workers compute; None: none, or the pool's.
+
+    Raises:
+        ArgumentError: A number is out of range.
+        DTypeError: Not workers.
+        DeviceError: No Ray answers, or it has too few resources; no worker is left.
     """
     from loom.patterns.sieve import gpu_prime_count
 

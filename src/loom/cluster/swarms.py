@@ -23,11 +23,28 @@ def run_units(
     make: Callable[[int], Any], units: int, *, times: int = 1, collect: Callable[[Any], Any] | None = None,
     together: int = 16, workers: Workers = 2, address: str | None = None, audit: float | None = None,
 ) -> list[Any]:  # fmt: skip
-    """Boot ``units`` units on workers, run the chain of each ``times`` times, and return what they hold, in order.
+    """Boot units on workers, run the chain of each, and return what they hold, in order.
 
-    ``make(number)``: boots a unit, records its chain and returns it, on a worker, whose device is the default.
-    ``collect(unit)``: what is kept of each, its registers (u32) by default. ``together``: units that are launched as
-    one ``loom.swarm``. Arguments and errors are else those of ``loom.cluster.map``.
+    Args:
+        make: Function of a number that boots a unit, records its chain and returns it, on a worker, whose device is the
+            default.
+        units: Number of units.
+        times: Runs of each chain.
+        collect: Function of a unit that gives what is kept of it; None: its registers (u32).
+        together: Units that are launched as one ``loom.swarm``.
+        workers: Number of workers, the device of each by name (``["cpu", "vulkan"]``), or an open pool
+            (``loom.cluster.connect``).
+        address: Address of a Ray cluster's head, "auto" for the one this machine is part of; None: a Ray of its own on
+            this machine.
+        audit: Share of calls that two workers compute; None: none, or the pool's.
+
+    Returns:
+        Results, one for each unit.
+
+    Raises:
+        ArgumentError: Not a function; a number is out of range.
+        DTypeError: Not workers; a function or a result cannot be pickled.
+        DeviceError: No Ray answers, or it has too few resources; no worker is left.
     """
     where = "loom.cluster.swarm"
     for name, function in (("make", make), ("collect", collect)):

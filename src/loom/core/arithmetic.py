@@ -76,7 +76,7 @@ def in_ordinary_arithmetic(function: Callable[..., Any]) -> Callable[..., Any]:
     Threads that it starts inherit the settings; a library that it loads may change those of the calling thread.
     """
 
-    def called(*args: Any) -> Any:
+    def call(*args: Any) -> Any:
         if not _is_ordinary():
             with ordinary_arithmetic():
                 return function(*args)
@@ -85,4 +85,4 @@ def in_ordinary_arithmetic(function: Callable[..., Any]) -> Callable[..., Any]:
             _use(None)
         return found
 
-    return called
+    return call

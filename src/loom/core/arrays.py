@@ -19,7 +19,7 @@ from loom.core.dtype import DType, bf16, f64, of_numpy
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import is_array, is_list, is_mapping, is_scalar
 
-__all__ = ["MOST_AXES", "plain", "read_array", "read_as", "read_complex", "shared"]
+__all__ = ["MOST_AXES", "plain", "read_array", "read_as", "read_complex", "share"]
 
 _MOST_ELEMENTS = 0xFFFF_FFFF
 MOST_AXES = 64
@@ -67,7 +67,7 @@ def read_complex(data: Any, where: str) -> Array | None:
     elif hasattr(data, "host_elements"):
         return None
     else:
-        array = shared(data, where)[0]
+        array = share(data, where)[0]
     if array.dtype.kind != "c":
         return None
     array = _native(array)
@@ -110,7 +110,7 @@ def _found(data: Any, where: str, dtype: DType | None, complexes: bool) -> tuple
         array = convert(_native(array), found, dtype, where)
         return view_typed(array, dtype), dtype
     else:
-        array, found = shared(data, where)
+        array, found = share(data, where)
         if found is not None:
             return array, found
     found = _kind_of(array, where, complexes)
@@ -151,13 +151,13 @@ def _not_an_array(data: Any, error: Exception, where: str) -> DTypeError:
 # foreign arrays
 
 
-def shared(data: Any, where: str) -> tuple[Array, DType | None]:
+def share(data: Any, where: str) -> tuple[Array, DType | None]:
     """Return an object of another library as an array, with its dtype if numpy's cannot say it.
 
     It shares memory with what comes through DLPack or ``__array_interface__``.
     """
     if hasattr(data, "__dlpack__") and not is_scalar(data):
-        return _shared(data, where)
+        return _share(data, where)
     _require_whole(data, where)
     try:
         array: Array = np.asarray(data)
@@ -177,26 +177,26 @@ def _require_whole(data: Any, where: str) -> None:
     if _lacks_elements(data):
         raise DTypeError(where, "elements are missing", expected="a number in every place", got=f"nulls in {got}",
                          remedy="Fill them first: fillna(..) of pandas, fill_null(..) of pyarrow")  # fmt: skip
-    said = _said(data, "__array_interface__")
+    said = _attribute(data, "__array_interface__")
     if is_mapping(said) and said.get("mask") is not None:
         raise DTypeError(where, "the array has a mask", expected="a plain array", got=got, remedy="Fill it first")
-    if not hasattr(data, "__array__") and said is None and _said(data, "__cuda_array_interface__") is not None:
+    if not hasattr(data, "__array__") and said is None and _attribute(data, "__cuda_array_interface__") is not None:
         raise DTypeError(where, "its elements are on CUDA", expected="an array in memory of the host",
                          got=f"{got} on CUDA", remedy="Move it to the CPU first")  # fmt: skip
 
 
 def _lacks_elements(data: Any) -> bool:
     """Tell whether an array, or a table, of Arrow or of pandas has nulls; NaN among floats is a number."""
-    if isinstance(count := _said(data, "null_count"), int):
+    if isinstance(count := _attribute(data, "null_count"), int):
         return count > 0
-    columns = _said(data, "columns")
+    columns = _attribute(data, "columns")
     if isinstance(columns, list):  # pyarrow's
         return any(map(_lacks_elements, cast("list[Any]", columns)))
-    missing = _said(_said(data, "dtype"), "na_value")
+    missing = _attribute(_attribute(data, "dtype"), "na_value")
     return not isinstance(missing, (float, type(None))) and hasattr(data, "isna") and bool(data.isna().any())
 
 
-def _said(data: Any, name: str) -> Any:
+def _attribute(data: Any, name: str) -> Any:
     """Return an attribute of another library's object, None if it has none or cannot say."""
     try:
         return getattr(data, name, None)
@@ -204,7 +204,7 @@ def _said(data: Any, name: str) -> Any:
         return None
 
 
-def _shared(data: Any, where: str) -> tuple[Array, DType | None]:
+def _share(data: Any, where: str) -> tuple[Array, DType | None]:
     try:
         taken = take(data, where)
     except DTypeError as error:

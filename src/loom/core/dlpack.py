@@ -154,7 +154,7 @@ def take(data: Any, where: str, *, stream: int | None = None, devices: tuple[int
     """
     require_no_gradient(data, where)
     try:
-        capsule = _capsule_of(_detached(data), stream)
+        capsule = _capsule_of(_detach(data), stream)
         found = _tensor_in(capsule)
         _require_memory(found)
     except Exception as error:  # whatever another library raises
@@ -227,7 +227,7 @@ def _refuse_transformed(data: object, where: str) -> None:
         )
 
 
-def _detached(data: Any) -> Any:
+def _detach(data: Any) -> Any:
     """Return an array, torch's as its numbers."""
     return data.detach().resolve_conj().resolve_neg() if is_torch(data) else data
 

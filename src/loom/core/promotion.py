@@ -51,7 +51,7 @@ def promote(where: str, dtypes: Iterable[DType], numbers: Iterable[Any] = ()) ->
     >>> str(promote("add", [u8, i32])), str(promote("add", [i64, f16])), str(promote("add", [u8], [0.5]))
     ('i32', 'f16', 'f32')
     """
-    return _promoted(where, tuple(dtypes), tuple(_python_type(where, n) for n in numbers))
+    return _promote(where, tuple(dtypes), tuple(_python_type(where, n) for n in numbers))
 
 
 def _python_type(where: str, number: Any) -> type:
@@ -65,7 +65,7 @@ def _python_type(where: str, number: Any) -> type:
 
 
 @cache
-def _promoted(where: str, dtypes: tuple[DType, ...], kinds: tuple[type, ...]) -> DType:
+def _promote(where: str, dtypes: tuple[DType, ...], kinds: tuple[type, ...]) -> DType:
     level = max(map(_level, dtypes), default=-1)
     found: DType | None = None
     for dtype in dtypes:

@@ -51,9 +51,9 @@ def brief(function: _Function) -> _Function:
     ``LOOM_TRACEBACK=full`` nothing is left out.
     """
 
-    errors, shorten, clear = LoomError, _shortened, _clear
+    errors, shorten, clear = LoomError, _shorten, _clear
 
-    def called(*args: Any, **named: Any) -> Any:
+    def call(*args: Any, **named: Any) -> Any:
         try:
             return function(*args, **named)
         except errors as error:
@@ -68,7 +68,7 @@ def brief(function: _Function) -> _Function:
 
     # with the globals of the function, by which Python tells where it is from
     scope = getattr(function, "__globals__", globals())
-    made = FunctionType(called.__code__, scope, called.__name__, None, called.__closure__)
+    made = FunctionType(call.__code__, scope, call.__name__, None, call.__closure__)
     return cast(_Function, functools.wraps(function)(made))
 
 
@@ -126,7 +126,7 @@ def is_brief(function: Any) -> bool:
     return getattr(function, "__code__", None) is _CALLED
 
 
-def _shortened(found: LoomError) -> LoomError | None:
+def _shorten(found: LoomError) -> LoomError | None:
     """Return an error with a traceback of its callers' lines; None if all is to be shown."""
     if full_tracebacks():
         return None
@@ -147,10 +147,10 @@ def _without_ours(traceback: TracebackType | None) -> TracebackType | None:
         if not ours:
             frames.append(traceback)
         traceback = traceback.tb_next
-    return _linked(frames)
+    return _link(frames)
 
 
-def _linked(frames: list[TracebackType]) -> TracebackType | None:
+def _link(frames: list[TracebackType]) -> TracebackType | None:
     found: TracebackType | None = None
     for each in reversed(frames):
         found = TracebackType(found, each.tb_frame, each.tb_lasti, each.tb_lineno)
@@ -168,7 +168,7 @@ def _kernel_lines(error: KernelError) -> TracebackType | None:
     for each in places:  # a comprehension would be a function that has the error, which its frame keeps
         frames.append(_line(error, *each))
     error.__traceback__ = None
-    return _linked([each for each in frames if each is not None])
+    return _link([each for each in frames if each is not None])
 
 
 def _line(error: KernelError, name: str, file: str, line: int) -> TracebackType | None:
@@ -205,7 +205,7 @@ def _clear(error: LoomError) -> None:
         traceback = traceback.tb_next
 
 
-_CALLED = cast("Any", brief(_linked)).__code__
+_CALLED = cast("Any", brief(_link)).__code__
 
 
 class _BriefContext:
@@ -227,7 +227,7 @@ def brief_context(function: Callable[_P, Generator[_T, None, None]]) -> Callable
     made = contextlib.contextmanager(function)
 
     @functools.wraps(function)
-    def called(*args: _P.args, **named: _P.kwargs) -> AbstractContextManager[_T]:
+    def call(*args: _P.args, **named: _P.kwargs) -> AbstractContextManager[_T]:
         return cast("AbstractContextManager[_T]", _BriefContext(made(*args, **named)))
 
-    return called
+    return call

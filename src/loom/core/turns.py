@@ -18,7 +18,7 @@ import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
 
-__all__ = ["cos_sin_of_ratio", "cos_sin_of_turns", "roots_of_unity", "rounded"]
+__all__ = ["cos_sin_of_ratio", "cos_sin_of_turns", "roots_of_unity", "round_pair"]
 
 Floats = np.ndarray[Any, Any]
 Pair = tuple[Any, Any]
@@ -102,7 +102,7 @@ def _cos_sin_of_octant(fraction: Pair) -> tuple[Pair, Pair]:
     return _series(z, _COSINE), _multiply(_series(z, _SINE), angle)
 
 
-def _unfolded(octant: Any, fraction: Pair) -> tuple[Pair, Pair]:
+def _unfold(octant: Any, fraction: Pair) -> tuple[Pair, Pair]:
     """Return cosine and sine of ``octant`` + ``fraction`` eighths of a turn (octant 0 to 7)."""
     odd = octant % 2 == 1
     reflected = _add((np.ones_like(fraction[0]), np.zeros_like(fraction[0])), (-fraction[0], -fraction[1]))
@@ -119,7 +119,7 @@ def _unfolded(octant: Any, fraction: Pair) -> tuple[Pair, Pair]:
     return choose(cosine, sine, left), choose(sine, cosine, down)
 
 
-def rounded(value: Pair, dtype: Any) -> Floats:
+def round_pair(value: Pair, dtype: Any) -> Floats:
     """Return a pair rounded once to ``dtype`` (float32 or float64)."""
     high, low = np.atleast_1d(np.asarray(value[0], np.float64)), np.atleast_1d(np.asarray(value[1], np.float64))
     if np.dtype(dtype) == np.float64:
@@ -138,7 +138,7 @@ def cos_sin_of_ratio(numerators: Any, denominator: int, dtype: Any = np.float64)
     [[1.0, 0.0, -1.0], [0.0, 1.0, 0.0]]
     """
     cosine, sine = _angles(np.atleast_1d(np.asarray(numerators, np.int64)), denominator)
-    return rounded(cosine, dtype), rounded(sine, dtype)
+    return round_pair(cosine, dtype), round_pair(sine, dtype)
 
 
 @ordinary_arithmetic()
@@ -152,9 +152,9 @@ def cos_sin_of_turns(turns: Any, dtype: Any = np.float64) -> tuple[Floats, Float
     negative = t < 0
     eighths = (np.abs(t) - np.floor(np.abs(t))) * 8.0  # exact
     octant = np.floor(eighths)
-    cosine, sine = _unfolded(octant.astype(np.int64), (eighths - octant, np.zeros_like(t)))
-    found = rounded(sine, dtype)
-    return rounded(cosine, dtype), np.where(negative & (found != 0), -found, found)
+    cosine, sine = _unfold(octant.astype(np.int64), (eighths - octant, np.zeros_like(t)))
+    found = round_pair(sine, dtype)
+    return round_pair(cosine, dtype), np.where(negative & (found != 0), -found, found)
 
 
 @ordinary_arithmetic()
@@ -203,11 +203,11 @@ def _first_angles(n: int, count: int, dtype: Any) -> tuple[Floats, Floats]:
 
 def _product(a: Pair, b: Pair, sign: int, dtype: Any) -> Floats:
     total = _add(a, (sign * b[0], sign * b[1]))
-    return rounded((total[0].reshape(-1), total[1].reshape(-1)), dtype).reshape(total[0].shape)
+    return round_pair((total[0].reshape(-1), total[1].reshape(-1)), dtype).reshape(total[0].shape)
 
 
 def _angles(numerators: Any, denominator: int) -> tuple[Pair, Pair]:
     """Return cos and sin of ``2 pi k / n`` as pairs, for integers k of at least 0."""
     eighths = numerators.astype(np.int64) % denominator * 8
     octant, rest = eighths // denominator, eighths % denominator
-    return _unfolded(octant, _divide(rest.astype(np.float64), np.float64(denominator)))
+    return _unfold(octant, _divide(rest.astype(np.float64), np.float64(denominator)))

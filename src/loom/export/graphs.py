@@ -29,12 +29,20 @@ def freeze_onnx(
     batch: int = 1,
     name: str = "model",
 ) -> FrozenFunction:
-    """Return a model of ONNX as a function, written down for inputs of these shapes.
+    """Return a model of ONNX as a function, written down for inputs of fixed shapes.
 
-    ``shapes``: by the inputs' names; else those that the model says, a first length that it leaves open being
-    ``batch``. ``values``: arrays of inputs that decide shapes or branches, which become constants. Weights are state:
-    they are read and written by their names. Names that are none in C are written with _. ArgumentError for a name that
-    there is not, and for a length that nothing tells.
+    Weights are state: they are read and written by their names. Names that are none in C are written with _.
+
+    Args:
+        model: ``loom.onnx.OnnxModel``.
+        shapes: Shapes by the inputs' names; None: those that the model says, a first length that it leaves open being
+            ``batch``.
+        values: Arrays, by name, of inputs that decide shapes or branches, which become constants; None: none.
+        batch: Number of samples.
+        name: Prefix of its functions.
+
+    Raises:
+        ArgumentError: There is no such input; nothing tells a length; a name that C cannot have.
     """
     require_identifier(name)
     given, known = dict(shapes or {}), dict(values or {})

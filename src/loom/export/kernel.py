@@ -36,9 +36,16 @@ class FrozenKernel:
 
 
 def freeze_kernel(kernel: Any, *, name: str | None = None) -> FrozenKernel:
-    """Return a kernel written down: ``@loom.kernel``'s, or a built one; of one over types an instance, ``k[f32]``.
+    """Return a kernel written down for exports.
 
-    ``name``: the prefix of its C functions, else the kernel's own. ArgumentError for SPIR-V of others.
+    Args:
+        kernel: Function with ``@loom.kernel``, or a built kernel; of one over types an instance, ``k[f32]``.
+        name: Prefix of its C functions; None: the kernel's own.
+
+    Raises:
+        ArgumentError: SPIR-V of others; a name that C cannot have.
+        DTypeError: Not a kernel.
+        KernelError: The kernel cannot be accepted.
 
     >>> import loom
     >>> @loom.kernel

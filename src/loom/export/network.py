@@ -178,14 +178,24 @@ def freeze(
     threads: bool = False,
     proof: bool = False,
 ) -> FrozenNetwork:
-    """Return a network written down: its forward pass for ``batch`` samples at once (1 always is among them).
+    """Return a network written down for exports.
 
-    ``data``: samples and targets like those it will be trained with, as ``Network.train`` takes them: their number,
-    shapes and types are written down (and, for layers ``scale`` that have met none, mean and deviation), nothing else
-    of them. ``validation``: such that are measured after each epoch. ``train``: settings of ``Network.train``. Without
-    data the export does not train. ``threads``: nets may compute with several threads, those of the system.
-    ``proof``: a copy is trained here for all epochs, and the manifest tells the digest that they end in.
-    ArgumentError for settings that an export does not have, StateError for weights that are kept quantised.
+    Args:
+        network: Network.
+        name: Prefix of its functions.
+        batch: Numbers of samples that are computed at once; 1 always is among them.
+        train: Settings of ``Network.train``; None: none.
+        data: Samples and targets like those it will be trained with, as ``Network.train`` takes them; None: the export
+            does not train. Their number, shapes and types are written down (and, for layers ``scale`` that have met
+            none, mean and deviation), nothing else of them.
+        validation: Samples and targets that are measured after each epoch; None: none.
+        threads: Whether nets may compute with several threads, those of the system.
+        proof: Whether a copy is trained here for all epochs, and the manifest tells the digest that they end in.
+
+    Raises:
+        ArgumentError: A name that C cannot have; a setting that an export does not have, or that has no effect without
+            data.
+        StateError: Weights are kept quantised.
     """
     require_identifier(name)
     network.model.require_numbers("an export")

@@ -101,8 +101,16 @@ def freeze_program(
 ) -> FrozenFunction:
     """Return a function of tensors written down: what ``tensor.compile`` takes, or what it returned.
 
-    ``outputs`` may have names, else they are y (or y0, y1, ...). Parameters keep theirs, else they are p0, p1, ...;
-    they are the state. Counters of random numbers go on from run to run. ArgumentError for complex arrays.
+    Parameters keep theirs, else they are p0, p1, ...; they are the state. Counters of random numbers go on from run to
+    run.
+
+    Args:
+        outputs: Program of ``tensor.compile``, or tensors, which may have names; else they are y (or y0, y1, ...).
+        updates: Pairs of a parameter and its new value; a compiled program has its own.
+        name: Prefix of its functions.
+
+    Raises:
+        ArgumentError: Complex arrays; updates of a compiled program; a name that C cannot have; not tensors.
 
     >>> from loom import tensor
     >>> w = tensor.parameter([1.0, 2.0], name="w")
@@ -161,11 +169,19 @@ def _elements(parameter: Any) -> Array:
 
 
 def freeze_chain(chain: Chain, arrays: Mapping[str, Any], *, name: str = "chain") -> FrozenFunction:
-    """Return a chain, recorded and not yet built, written down as a function of some of the ``arrays`` bound to it.
+    """Return a chain, recorded and not yet built, written down as a function of arrays bound to it.
 
-    These are given by name; C passes them in this order. What is bound beside them is a constant where the chain only
-    reads it, else state that begins as it is now. Repeats are written out. ArgumentError for an array that is not
-    bound, for parts of one array that begin at no multiple of 64 bytes, and for chains of other devices than the CPU.
+    What is bound beside them is a constant where the chain only reads it, else state that begins as it is now. Repeats
+    are written out.
+
+    Args:
+        chain: Chain of the CPU.
+        arrays: Arrays that callers pass, by name, in this order.
+        name: Prefix of its functions.
+
+    Raises:
+        ArgumentError: An array is not bound; parts of one array begin at no multiple of 64 bytes; a chain of another
+            device; a name that C cannot have.
 
     >>> import loom, numpy
     >>> @loom.kernel

@@ -19,7 +19,17 @@ def export_samples(net: FrozenNetwork, out: str | Path, *, overwrite: bool = Fal
     """Write the samples that a network was frozen with into ``out``: x.bin and target.bin, or NAME.bin of each input
     and target_NAME.bin of each target; elements as C has them, row by row.
 
-    ArgumentError for a network that was frozen without; FileError as of ``export_c``.
+    Args:
+        net: Network that was frozen with samples.
+        out: Folder of the files.
+        overwrite: Whether files in the folder are written over that no export wrote, or that were changed since.
+
+    Returns:
+        Export: the files.
+
+    Raises:
+        ArgumentError: A network that was frozen without; ``overwrite`` is no truth.
+        FileError: Files are there that no export wrote, or that were changed since; nothing is written then.
     """
     replaced = flag("loom.export, overwrite", overwrite)
     return deliver(lambda folder: write_samples(net, folder), out, overwrite=replaced)

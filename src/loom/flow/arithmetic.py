@@ -12,7 +12,7 @@ from typing import Any
 
 from loom.core.dtype import DType, bool_, f32, u32, u64
 from loom.flow.draft import IrBlock, IrValue, open_block
-from loom.flow.ir_operations import Record, of_one, of_two, operation, typed
+from loom.flow.ir_operations import Record, of_one, of_two, operation, record_as
 
 __all__ = [
     "ir_and",
@@ -96,21 +96,21 @@ def _comparison(where: str, block: IrBlock, a: Any, b: Any) -> IrValue:
 
 
 # floats, u32, u64
-ir_fadd = of_two("ir_fadd", typed("add", f32), "a + b as f32, rounded once.")
-ir_fsub = of_two("ir_fsub", typed("sub", f32), "a - b as f32, rounded once.")
-ir_fmul = of_two("ir_fmul", typed("mul", f32), "a * b as f32, rounded once.")
-ir_fdiv = of_two("ir_fdiv", typed("div", f32), "a / b as f32, correctly rounded.")
-ir_fsqrt = of_one("ir_fsqrt", typed("sqrt", f32), "Square root as f32, correctly rounded.")
-ir_iadd = of_two("ir_iadd", typed("add", u32), "a + b as u32, wrapping.")
-ir_isub = of_two("ir_isub", typed("sub", u32), "a - b as u32, wrapping.")
-ir_imul = of_two("ir_imul", typed("mul", u32), "a * b as u32, wrapping.")
-ir_udiv = of_two("ir_udiv", typed("idiv", u32), "Quotient of u32; x / 0 is 0.")
-ir_umod = of_two("ir_umod", typed("irem", u32), "Remainder of u32; x % 0 is x.")
-ir_iadd64 = of_two("ir_iadd64", typed("add", u64), "a + b as u64, wrapping.")
-ir_isub64 = of_two("ir_isub64", typed("sub", u64), "a - b as u64, wrapping.")
-ir_imul64 = of_two("ir_imul64", typed("mul", u64), "a * b as u64, wrapping.")
-ir_udiv64 = of_two("ir_udiv64", typed("idiv", u64), "Quotient of u64; x / 0 is 0.")
-ir_umod64 = of_two("ir_umod64", typed("irem", u64), "Remainder of u64; x % 0 is x.")
+ir_fadd = of_two("ir_fadd", record_as("add", f32), "a + b as f32, rounded once.")
+ir_fsub = of_two("ir_fsub", record_as("sub", f32), "a - b as f32, rounded once.")
+ir_fmul = of_two("ir_fmul", record_as("mul", f32), "a * b as f32, rounded once.")
+ir_fdiv = of_two("ir_fdiv", record_as("div", f32), "a / b as f32, correctly rounded.")
+ir_fsqrt = of_one("ir_fsqrt", record_as("sqrt", f32), "Square root as f32, correctly rounded.")
+ir_iadd = of_two("ir_iadd", record_as("add", u32), "a + b as u32, wrapping.")
+ir_isub = of_two("ir_isub", record_as("sub", u32), "a - b as u32, wrapping.")
+ir_imul = of_two("ir_imul", record_as("mul", u32), "a * b as u32, wrapping.")
+ir_udiv = of_two("ir_udiv", record_as("idiv", u32), "Quotient of u32; x / 0 is 0.")
+ir_umod = of_two("ir_umod", record_as("irem", u32), "Remainder of u32; x % 0 is x.")
+ir_iadd64 = of_two("ir_iadd64", record_as("add", u64), "a + b as u64, wrapping.")
+ir_isub64 = of_two("ir_isub64", record_as("sub", u64), "a - b as u64, wrapping.")
+ir_imul64 = of_two("ir_imul64", record_as("mul", u64), "a * b as u64, wrapping.")
+ir_udiv64 = of_two("ir_udiv64", record_as("idiv", u64), "Quotient of u64; x / 0 is 0.")
+ir_umod64 = of_two("ir_umod64", record_as("irem", u64), "Remainder of u64; x % 0 is x.")
 
 # bits: u32, or the type of ``a`` if that is u64 (or bool, where it makes sense)
 ir_and = of_two("ir_and", _bitwise("and"), "Bitwise and; also of two conditions.")
@@ -142,7 +142,21 @@ ir_ne = of_two("ir_ne", _comparison, "a != b, typed as ``ir_lt``.")
 
 
 def ir_select(block: IrBlock, condition: IrValue, a: IrValue, b: IrValue) -> IrValue:
-    """``a`` where the condition holds, else ``b``; of two words the result is a word."""
+    """``a`` where the condition holds, else ``b``; of two words the result is a word.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        condition: Value that is a condition.
+        a: Value where it holds.
+        b: Value elsewhere.
+
+    Returns:
+        Value of the kernel.
+
+    Raises:
+        DTypeError: Not a value of this kernel; not a block.
+        KernelTypeError: A value of another type.
+    """
     where = "ir_select"
     target = open_block(block, where)
     both = target.own(a, where), target.own(b, where)
@@ -154,5 +168,17 @@ def ir_select(block: IrBlock, condition: IrValue, a: IrValue, b: IrValue) -> IrV
 
 
 def ir_bitcount(block: IrBlock, val: IrValue) -> IrValue:
-    """Number of one bits of a u32."""
+    """Number of one bits of a u32.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        val: Value of u32.
+
+    Returns:
+        Value of the kernel.
+
+    Raises:
+        DTypeError: Not a value of this kernel; not a block.
+        KernelTypeError: A value of another type.
+    """
     return operation("ir_bitcount", block, "popcount", u32, val)

@@ -53,6 +53,23 @@ def loom_async_read(
     FileError if the file has fewer, ArgumentError for ``at`` or ``bind`` without a unit. A write to the file that was
     asked for before is waited for.
 
+    Args:
+        path: File.
+        off: Number of numbers before the first.
+        len: Number of numbers; None: all.
+        dtype: loom.f32, u32 or i32; None: f32.
+        unit: Unit that they go to; None: ``loom_await`` gives them.
+        at: Number of words before the first there; None: 0.
+        bind: Number or name of the unit's binding; None: the globals.
+
+    Returns:
+        Read under way, for ``loom_await``.
+
+    Raises:
+        ArgumentError: A place without a unit; a number is out of range, or no whole one; there is no such binding.
+        DTypeError: Not a unit; not a path; not a dtype of 32 bits.
+        FileError: It cannot be read, or is shorter.
+
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = loom_await(loom_async_write(f"{folder}/numbers", [1.0, 2.0, 3.0]))
@@ -82,6 +99,17 @@ def loom_async_write(path: str | os.PathLike[str], data: object) -> Transfer:
     """Begin to write numbers to a file, in place of one that is there; ``loom_await`` gives how many.
 
     They are taken as by ``loom_write``, and copied now. A crash at any moment leaves the file before.
+
+    Args:
+        path: File.
+        data: Numbers: a list, or an array.
+
+    Returns:
+        Write under way, for ``loom_await``.
+
+    Raises:
+        DTypeError: Not numbers of 32 bits; not a path.
+        FileError: The file cannot be written.
     """
     where = "loom_async_write"
     target, words = _place(path, where), as_words(data, where).copy()
@@ -92,9 +120,22 @@ def loom_async_write(path: str | os.PathLike[str], data: object) -> Transfer:
 
 
 def loom_await(handle: Transfer, timeout: float | None = None) -> Any:
-    """Wait for a read or a write and return what it gives; LoomTimeout after ``timeout`` seconds, nothing being lost.
+    """Wait for a read or a write and return what it gives.
 
     Raises what went wrong: FileError for a file that was cut off meanwhile.
+
+    Args:
+        handle: Read or write, of ``loom_async_read`` or ``loom_async_write``.
+        timeout: Seconds; None: without end.
+
+    Returns:
+        Numbers of a read without a unit, else how many they are.
+
+    Raises:
+        ArgumentError: Not a number of seconds, at least 0.
+        DTypeError: Neither a read nor a write.
+        LoomTimeout: The time is over; nothing is lost.
+        FileError: The file was cut off meanwhile.
     """
     if not isinstance(handle, Transfer):
         raise DTypeError(
@@ -124,6 +165,20 @@ def loom_stream(
     dtype: object = f32,
 ) -> Generator[Array, None, None]:
     """Give the numbers of a file from ``off`` on, ``len`` at a time; the next are read while these are in use.
+
+    Args:
+        path: File.
+        len: Numbers of a part.
+        off: Number of numbers before the first.
+        dtype: loom.f32, u32 or i32; None: f32.
+
+    Returns:
+        Iterator of arrays.
+
+    Raises:
+        ArgumentError: A number is out of range, or no whole one.
+        DTypeError: Not a dtype of 32 bits; not a path.
+        FileError: The file is shorter; it cannot be read, or is shorter.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

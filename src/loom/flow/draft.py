@@ -93,7 +93,7 @@ class IrProgram:
             self.buffers[number] = self.builder.buffer(name, u32)
         return self.buffers[number]
 
-    def shared_array(self) -> Memory:
+    def group_words(self) -> Memory:
         """Return the words the workgroup shares, declaring them at their first use."""
         if self.shared is None:
             self.shared = self.builder.shared("shared", u32, self.shared_words)

@@ -41,6 +41,19 @@ _profiles: list[Profile] = []
 def loom_repeat(unit: Unit, count: float, params: Any = None) -> Generator[Segment, None, None]:
     """Record the dispatches made inside the ``with`` as done ``count`` times (see ``Chain.repeat``).
 
+    Args:
+        unit: Unit, of ``loom_boot``.
+        count: Number of turns.
+        params: Array of shape (count, columns), or a structured array of ``count``; None: none.
+
+    Returns:
+        Context manager of the segment, whose ``params`` are the columns.
+
+    Raises:
+        ArgumentError: A number is out of range, or no whole one; too many turns for one recording.
+        DTypeError: Not a unit; not numbers of 32 bits.
+        ShapeError: Not one row of parameters for each turn.
+
     >>> from loom.flow import loom_boot, loom_build, loom_dispatch, loom_read, loom_run, loom_write
     >>> unit = loom_boot(1.0, 4, 0)
     >>> loom_write(unit, 0.0, [1, 2, 3, 4], bind=0)
@@ -67,6 +80,22 @@ def loom_dispatch_indirect(
     """Record a kernel over the three workgroup counts that stand at word ``off`` of a binding when it starts.
 
     A count of zero skips it. ``buffers`` names bindings for the kernel's, as ``bind`` of ``loom_dispatch``.
+
+    Args:
+        unit: Unit, of ``loom_boot``.
+        kernel: Function with ``@loom.kernel``, kernel of ``ir_finalize``, or a path: those below
+            ``stdlib/loom/kernels`` are Loom's own kernels, others SPIR-V files, which only Vulkan devices run.
+        params: Push constants, in order or by name; whole floats are taken as ints for integers.
+        bind: Number or name of the binding that holds the counts.
+        off: Number of its words before them.
+        buffers: Names of bindings by names of the kernel's buffers; None: those of the same name, else in order.
+
+    Raises:
+        ArgumentError: A number is out of range, or no whole one; there is no such binding; a parameter is missing, or
+            does not fit its type.
+        DTypeError: The names of bindings are no mapping; not a unit; not a kernel; the parameters are neither a list
+            nor a mapping.
+        ShapeError: Not one row of parameters for each turn.
     """
     where = "loom_dispatch_indirect"
     target = require_unit(unit, where)
@@ -93,6 +122,19 @@ def loom_copy(
     """Copy ``len`` numbers from word ``off`` of a binding of ``source`` to word ``at`` of binding ``to`` of ``unit``.
 
     ``to`` is ``bind`` by default, and ``len`` all from ``off`` on. Runs launched before on either come first.
+
+    Args:
+        unit: Unit, of ``loom_boot``.
+        source: Unit to copy from.
+        bind: Number or name of its binding.
+        off: Number of words before the first.
+        len: Number of words; None: all from ``off`` on.
+        to: Number or name of the binding of ``unit``; None: that of ``bind``.
+        at: Number of words before the first there.
+
+    Raises:
+        ArgumentError: There is no such binding; a number is out of range, or no whole one.
+        DTypeError: Not a unit.
     """
     where = "loom_copy"
     target, origin = require_unit(unit, where), require_unit(source, where)
@@ -107,13 +149,33 @@ def loom_copy(
 
 
 def loom_mailbox(slot_words: float, slots: float, *, device: str | Device | None = None) -> Mailbox:
-    """Return a ring of ``slots`` slots of up to ``slot_words`` words between units (see ``loom.mailbox``)."""
+    """Return a ring of ``slots`` slots of up to ``slot_words`` words between units (see ``loom.mailbox``).
+
+    Args:
+        slot_words: Most 32-bit words of a message.
+        slots: Number of messages that it holds.
+        device: Device, or its name; None: the default device.
+
+    Raises:
+        ArgumentError: A number is out of range, or no whole one.
+        DTypeError: Not a device.
+        DeviceError: The device or the budget has no room.
+    """
     where = "loom_mailbox"
     return mailbox(whole(slot_words, where, "slot_words"), whole(slots, where, "slots"), device=device)
 
 
 def loom_pace(unit: Unit, microseconds: float | None) -> None:
-    """Set the delay before each submission of a unit; 0 for none, None for an automatic one."""
+    """Set the delay before each submission of a unit; 0 for none, None for an automatic one.
+
+    Args:
+        unit: Unit, of ``loom_boot``.
+        microseconds: Delay; 0: none; None: automatic.
+
+    Raises:
+        ArgumentError: A number is out of range, or no whole one.
+        DTypeError: Not a unit.
+    """
     require_unit(unit, "loom_pace").pace(microseconds)
 
 
@@ -129,6 +191,12 @@ def loom_profile_start() -> None:
 
 def loom_profile_end() -> Profile:
     """End what ``loom_profile_start`` began last; the profile returned has ``rows`` and ``table()``.
+
+    Returns:
+        Profile: ``rows`` and ``table()``.
+
+    Raises:
+        StateError: No profile was started.
 
     >>> import loom
     >>> loom_profile_start()

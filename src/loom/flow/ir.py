@@ -73,6 +73,19 @@ def ir_begin(
     ``workgroup`` has up to three extents, 1024 lanes in all; ``name`` is shown in errors. ``order="any"``: the order of
     lanes may show in what its atomics give, and nothing is promised of the result (see ``loom.kernel``).
 
+    Args:
+        workgroup: Lanes of a group, up to three extents, at most 1024 in all.
+        shared: Number of 32-bit words that a group shares.
+        name: Name, for errors.
+        order: "any": the order of lanes may show in what its atomics give, and nothing is promised of the result (see
+            ``loom.kernel``); None: it may not.
+
+    Returns:
+        Kernel under construction.
+
+    Raises:
+        ArgumentError: There is no such order; a number is out of range, or no whole one.
+
     >>> from loom.flow import ir_fmul
     >>> prog = ir_begin(workgroup=64)
     >>> body = ir_entry(prog)
@@ -103,7 +116,18 @@ def ir_begin(
 
 
 def ir_entry(prog: IrProgram) -> IrBlock:
-    """Make the block the kernel starts with; once per kernel."""
+    """Make the block the kernel starts with; once per kernel.
+
+    Args:
+        prog: Kernel under construction, of ``ir_begin``.
+
+    Returns:
+        The block.
+
+    Raises:
+        DTypeError: Not a kernel under construction.
+        StateError: The kernel has an entry already.
+    """
     if open_program(prog, "ir_entry").has_entry:
         raise StateError("ir_entry", "the kernel has an entry already", remedy="Add blocks with ir_block")
     prog.has_entry = True
@@ -111,7 +135,17 @@ def ir_entry(prog: IrProgram) -> IrBlock:
 
 
 def ir_block(prog: IrProgram) -> IrBlock:
-    """Make a block that runs after those made before it."""
+    """Make a block that runs after those made before it.
+
+    Args:
+        prog: Kernel under construction, of ``ir_begin``.
+
+    Returns:
+        The block.
+
+    Raises:
+        DTypeError: Not a kernel under construction.
+    """
     _with_entry(prog, "ir_block")
     return prog.add_block()
 
@@ -119,8 +153,16 @@ def ir_block(prog: IrProgram) -> IrBlock:
 def ir_finalize(prog: IrProgram) -> VerifiedKernel:
     """Check the kernel and return it, ready for ``loom_dispatch_jit``; the program is closed.
 
-    VerifyError names the line of a race, of an atomic that shows the order of lanes, of a barrier not all lanes reach,
-    or of a value out of scope.
+    Args:
+        prog: Kernel under construction, of ``ir_begin``.
+
+    Returns:
+        Kernel.
+
+    Raises:
+        DTypeError: Not a kernel under construction.
+        VerifyError: A race, an atomic that shows the order of lanes, a barrier not all lanes reach, or a value out of
+            scope, with its line.
     """
     return _with_entry(prog, "ir_finalize").finish()
 
@@ -132,6 +174,12 @@ def ir_spirv(kernel: VerifiedKernel) -> bytes:
     of 64 bits), the number of elements of each buffer, a zero, the three group counts, and where groups start along
     each dimension (zeros). No float controls are declared, so that every device takes it; whether bits are right is
     up to its driver (Loom's own driver tests that).
+
+    Args:
+        kernel: Kernel of ``ir_finalize``.
+
+    Raises:
+        DTypeError: Not a kernel of ``ir_finalize``.
 
     >>> prog = ir_begin()
     >>> _ = ir_entry(prog)
@@ -160,22 +208,74 @@ def _with_entry(prog: IrProgram, where: str) -> IrProgram:
 
 
 def ir_global_id(block: IrBlock, dim: int = 0) -> IrValue:
-    """Index of the lane in the dispatch, u32."""
+    """Index of the lane in the dispatch, u32.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        dim: Axis of the dispatch, 0 to 2.
+
+    Returns:
+        Value of the kernel.
+
+    Raises:
+        ArgumentError: Not a whole number, at least 0; an axis above 2 is told by ``ir_finalize``.
+        DTypeError: Not a block.
+        KernelTypeError: A value of another type.
+    """
     return _identity("ir_global_id", block, "global_id", dim)
 
 
 def ir_local_id(block: IrBlock, dim: int = 0) -> IrValue:
-    """Index of the lane in its workgroup, u32."""
+    """Index of the lane in its workgroup, u32.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        dim: Axis of the dispatch, 0 to 2.
+
+    Returns:
+        Value of the kernel.
+
+    Raises:
+        ArgumentError: Not a whole number, at least 0; an axis above 2 is told by ``ir_finalize``.
+        DTypeError: Not a block.
+        KernelTypeError: A value of another type.
+    """
     return _identity("ir_local_id", block, "local_id", dim)
 
 
 def ir_group_id(block: IrBlock, dim: int = 0) -> IrValue:
-    """Index of the workgroup, u32."""
+    """Index of the workgroup, u32.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        dim: Axis of the dispatch, 0 to 2.
+
+    Returns:
+        Value of the kernel.
+
+    Raises:
+        ArgumentError: Not a whole number, at least 0; an axis above 2 is told by ``ir_finalize``.
+        DTypeError: Not a block.
+        KernelTypeError: A value of another type.
+    """
     return _identity("ir_group_id", block, "group_id", dim)
 
 
 def ir_num_groups(block: IrBlock, dim: int = 0) -> IrValue:
-    """Number of workgroups, u32."""
+    """Number of workgroups, u32.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        dim: Axis of the dispatch, 0 to 2.
+
+    Returns:
+        Value of the kernel.
+
+    Raises:
+        ArgumentError: Not a whole number, at least 0; an axis above 2 is told by ``ir_finalize``.
+        DTypeError: Not a block.
+        KernelTypeError: A value of another type.
+    """
     return _identity("ir_num_groups", block, "num_groups", dim)
 
 
@@ -184,12 +284,36 @@ def _identity(where: str, block: IrBlock, name: str, dim: Any) -> IrValue:
 
 
 def ir_const(block: IrBlock, val: float) -> IrValue:
-    """A float constant, rounded to f32."""
+    """A float constant, rounded to f32.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        val: Number.
+
+    Returns:
+        Value of the kernel.
+
+    Raises:
+        DTypeError: Not a number; not a block.
+        KernelTypeError: A value of another type.
+    """
     return _constant("ir_const", block, val, f32)
 
 
 def ir_const_u(block: IrBlock, val: float) -> IrValue:
-    """A u32 constant, exact over its whole range; a whole float is taken as an int."""
+    """A u32 constant, exact over its whole range; a whole float is taken as an int.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        val: Whole number from 0 to 2^32 - 1.
+
+    Returns:
+        Value of the kernel.
+
+    Raises:
+        DTypeError: Not a number; not a block.
+        KernelTypeError: The number does not fit.
+    """
     return _constant("ir_const_u", block, val, u32)
 
 
@@ -201,12 +325,40 @@ def _constant(where: str, block: IrBlock, val: Any, dtype: DType) -> IrValue:
 
 
 def ir_push_const(block: IrBlock, index: float) -> IrValue:
-    """Push constant number ``index`` of the dispatch, an f32."""
+    """Push constant number ``index`` of the dispatch, an f32.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        index: Number of the push constant, from 0.
+
+    Returns:
+        Value of the kernel.
+
+    Raises:
+        ArgumentError: Not the number of a push constant.
+        DTypeError: Not a block.
+        KernelTypeError: A value of another type.
+        KernelTypeError: A push constant of two types.
+    """
     return _push_const("ir_push_const", block, index, f32)
 
 
 def ir_push_const_u(block: IrBlock, index: float) -> IrValue:
-    """Push constant number ``index`` of the dispatch, a u32."""
+    """Push constant number ``index`` of the dispatch, a u32.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        index: Number of the push constant, from 0.
+
+    Returns:
+        Value of the kernel.
+
+    Raises:
+        ArgumentError: Not the number of a push constant.
+        DTypeError: Not a block.
+        KernelTypeError: A value of another type.
+        KernelTypeError: A push constant of two types.
+    """
     return _push_const("ir_push_const_u", block, index, u32)
 
 
@@ -219,14 +371,40 @@ def _push_const(where: str, block: IrBlock, index: Any, dtype: DType) -> IrValue
 
 
 def ir_buf_load(block: IrBlock, bind: float, idx: IrValue) -> IrValue:
-    """Word ``idx`` of a binding."""
+    """Word ``idx`` of a binding.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        bind: Number of the binding, from 0.
+        idx: Index of the word, a u32 value.
+
+    Returns:
+        Value of the kernel.
+
+    Raises:
+        ArgumentError: There is no such binding.
+        DTypeError: Not a value of this kernel; not a block.
+        KernelTypeError: A value of another type.
+    """
     target = open_block(block, "ir_buf_load")
     memory = target.program.buffer(bind, "ir_buf_load")
     return target.word("load", target.operand(idx, u32, "ir_buf_load"), memory=memory)
 
 
 def ir_buf_store(block: IrBlock, bind: float, idx: IrValue, val: IrValue) -> None:
-    """Store the bits of a word, u32 or f32 as word ``idx`` of a binding."""
+    """Store the bits of a word, u32 or f32 as word ``idx`` of a binding.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        bind: Number of the binding, from 0.
+        idx: Index of the word, a u32 value.
+        val: Value: a word, u32 or f32.
+
+    Raises:
+        ArgumentError: There is no such binding.
+        DTypeError: Not a value of this kernel; not a block.
+        KernelTypeError: A value of another type.
+    """
     target = open_block(block, "ir_buf_store")
     memory = target.program.buffer(bind, "ir_buf_store")
     index = target.operand(idx, u32, "ir_buf_store")
@@ -234,23 +412,81 @@ def ir_buf_store(block: IrBlock, bind: float, idx: IrValue, val: IrValue) -> Non
 
 
 def ir_buf_len(block: IrBlock, bind: float) -> IrValue:
-    """Number of words in a binding, u32."""
+    """Number of words in a binding, u32.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        bind: Number of the binding, from 0.
+
+    Returns:
+        Value of the kernel.
+
+    Raises:
+        ArgumentError: There is no such binding.
+        DTypeError: Not a block.
+        KernelTypeError: A value of another type.
+    """
     target = open_block(block, "ir_buf_len")
     return target.value("length", memory=target.program.buffer(bind, "ir_buf_len"))
 
 
 def ir_buf_atomic_and(block: IrBlock, bind: float, idx: IrValue, mask: IrValue) -> IrValue:
-    """Clear the bits of a word that ``mask`` lacks, in one step; gives the old word."""
+    """Clear the bits of a word that ``mask`` lacks, in one step; gives the old word.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        bind: Number of the binding, from 0.
+        idx: Index of the word, a u32 value.
+        mask: Value of u32.
+
+    Returns:
+        Value of the kernel.
+
+    Raises:
+        ArgumentError: There is no such binding.
+        DTypeError: Not a value of this kernel; not a block.
+        KernelTypeError: A value of another type.
+    """
     return _atomic("ir_buf_atomic_and", block, bind, idx, mask)
 
 
 def ir_buf_atomic_or(block: IrBlock, bind: float, idx: IrValue, mask: IrValue) -> IrValue:
-    """Set the bits of a word that ``mask`` has, in one step; gives the old word."""
+    """Set the bits of a word that ``mask`` has, in one step; gives the old word.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        bind: Number of the binding, from 0.
+        idx: Index of the word, a u32 value.
+        mask: Value of u32.
+
+    Returns:
+        Value of the kernel.
+
+    Raises:
+        ArgumentError: There is no such binding.
+        DTypeError: Not a value of this kernel; not a block.
+        KernelTypeError: A value of another type.
+    """
     return _atomic("ir_buf_atomic_or", block, bind, idx, mask)
 
 
 def ir_buf_atomic_add(block: IrBlock, bind: float, idx: IrValue, val: IrValue) -> IrValue:
-    """Add a u32 to a word in one step, wrapping; gives the old word."""
+    """Add a u32 to a word in one step, wrapping; gives the old word.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        bind: Number of the binding, from 0.
+        idx: Index of the word, a u32 value.
+        val: Value of u32.
+
+    Returns:
+        Value of the kernel.
+
+    Raises:
+        ArgumentError: There is no such binding.
+        DTypeError: Not a value of this kernel; not a block.
+        KernelTypeError: A value of another type.
+    """
     return _atomic("ir_buf_atomic_add", block, bind, idx, val)
 
 
@@ -262,21 +498,50 @@ def _atomic(where: str, block: IrBlock, bind: Any, idx: IrValue, val: IrValue) -
 
 
 def ir_shared_load(block: IrBlock, idx: IrValue) -> IrValue:
-    """Word ``idx`` of the memory the workgroup shares; it starts as 0."""
+    """Word ``idx`` of the memory the workgroup shares; it starts as 0.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        idx: Index of the word, a u32 value.
+
+    Returns:
+        Value of the kernel.
+
+    Raises:
+        DTypeError: Not a value of this kernel; not a block.
+        KernelTypeError: A value of another type.
+    """
     target = open_block(block, "ir_shared_load")
     index = target.operand(idx, u32, "ir_shared_load")
-    return target.word("load", index, memory=target.program.shared_array())
+    return target.word("load", index, memory=target.program.group_words())
 
 
 def ir_shared_store(block: IrBlock, idx: IrValue, val: IrValue) -> None:
-    """Store the bits of a word, u32 or f32 as shared word ``idx``; others see it after ``ir_barrier``."""
+    """Store the bits of a word, u32 or f32 as shared word ``idx``; others see it after ``ir_barrier``.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        idx: Index of the word, a u32 value.
+        val: Value: a word, u32 or f32.
+
+    Raises:
+        DTypeError: Not a value of this kernel; not a block.
+        KernelTypeError: A value of another type.
+    """
     target = open_block(block, "ir_shared_store")
     index = target.operand(idx, u32, "ir_shared_store")
-    target.emit("store", index, target.bits(val, "ir_shared_store"), memory=target.program.shared_array())
+    target.emit("store", index, target.bits(val, "ir_shared_store"), memory=target.program.group_words())
 
 
 def ir_barrier(block: IrBlock) -> None:
-    """Wait until every lane of the workgroup is here; writes before it are seen after it."""
+    """Wait until every lane of the workgroup is here; writes before it are seen after it.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+
+    Raises:
+        DTypeError: Not a block.
+    """
     open_block(block, "ir_barrier").emit("barrier")
 
 
@@ -287,6 +552,17 @@ def ir_if(block: IrBlock, condition: IrValue) -> tuple[IrBlock, IrBlock]:
     """Append a branch; return the blocks for lanes where the condition holds and where it does not.
 
     The second may stay empty. What is appended to ``block`` from now on runs after both.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        condition: Value that is a condition.
+
+    Returns:
+        Two blocks.
+
+    Raises:
+        DTypeError: Not a value of this kernel; not a block.
+        KernelTypeError: A value of another type.
     """
     target = open_block(block, "ir_if")
     test = target.operand(condition, bool_, "ir_if")
@@ -299,6 +575,19 @@ def ir_loop(block: IrBlock, start: IrValue, stop: IrValue, step: IrValue | None 
     """Append a loop counting from ``start`` up to but not including ``stop``; return its block and counter.
 
     The three are of one integer type, u32 or u64; ``step`` is 1 by default, and 0 runs nothing.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        start: First number, a value.
+        stop: Number that it does not reach, a value.
+        step: Value that is added; None: 1.
+
+    Returns:
+        Block of the loop, and its counter, a value.
+
+    Raises:
+        DTypeError: Not a value of this kernel; not a block.
+        KernelTypeError: A value of another type.
     """
     target = open_block(block, "ir_loop")
     dtype = target.own(start, "ir_loop").integer
@@ -310,7 +599,18 @@ def ir_loop(block: IrBlock, start: IrValue, stop: IrValue, step: IrValue | None 
 
 
 def ir_var(block: IrBlock, initial: IrValue) -> IrVariable:
-    """Declare a mutable local of each lane, with its first value and that value's type."""
+    """Declare a mutable local of each lane, with its first value and that value's type.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        initial: First value.
+
+    Returns:
+        Local.
+
+    Raises:
+        DTypeError: Not a value of this kernel; not a block.
+    """
     target = open_block(block, "ir_var")
     value = target.own(initial, "ir_var")
     variable = target.program.builder.variable("var", value.instr.type)
@@ -319,13 +619,35 @@ def ir_var(block: IrBlock, initial: IrValue) -> IrVariable:
 
 
 def ir_get(block: IrBlock, var: IrVariable) -> IrValue:
-    """The value of a local now."""
+    """The value of a local now.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        var: Local, of ``ir_var``.
+
+    Returns:
+        Value of the kernel.
+
+    Raises:
+        DTypeError: Not a local of this kernel; not a block.
+        KernelTypeError: A value of another type.
+    """
     target = _owning("ir_get", block, var)
     return IrValue(target.program, target.emit("get", attr=var.variable), var.is_word)
 
 
 def ir_set(block: IrBlock, var: IrVariable, val: IrValue) -> None:
-    """Assign a local; ``val`` is of its type, or a word."""
+    """Assign a local; ``val`` is of its type, or a word.
+
+    Args:
+        block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+        var: Local, of ``ir_var``.
+        val: Value of its type, or a word.
+
+    Raises:
+        DTypeError: Not a value of this kernel; not a block; not a local of this kernel.
+        KernelTypeError: A value of another type.
+    """
     target = _owning("ir_set", block, var)
     value = target.bits(val, "ir_set") if var.is_word else target.operand(val, var.variable.dtype, "ir_set")
     target.emit("set", value, attr=var.variable)

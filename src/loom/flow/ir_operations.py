@@ -11,10 +11,26 @@ from typing import Any, Protocol
 from loom.core.dtype import DType
 from loom.flow.draft import IrBlock, IrValue, open_block
 
-__all__ = ["Record", "of_one", "of_two", "operation", "typed"]
+__all__ = ["Record", "of_one", "of_two", "operation", "record_as"]
 
 Record = Callable[..., IrValue]
 """Appends an operation: the function's name, the block, the operands."""
+
+
+_RAISES = """
+Returns:
+    Value of the kernel.
+
+Raises:
+    DTypeError: Not a block; not a value of this kernel.
+    KernelTypeError: A value of another type."""
+_LIST_OF_ONE = f"""
+
+Args:
+    block: Block of the kernel, of ``ir_entry``, ``ir_block``, ``ir_if`` or ``ir_loop``.
+    a: Value of this kernel.
+{_RAISES}"""
+_LIST_OF_TWO = _LIST_OF_ONE.replace("kernel.\n\n", "kernel.\n    b: Another of its type.\n\n", 1)
 
 
 class OfOne(Protocol):
@@ -40,7 +56,7 @@ def of_one(name: str, record: Record, meaning: str) -> OfOne:
         return record(name, block, a)
 
     append.__name__ = append.__qualname__ = name
-    append.__doc__ = meaning
+    append.__doc__ = meaning + _LIST_OF_ONE
     return append
 
 
@@ -51,11 +67,11 @@ def of_two(name: str, record: Record, meaning: str) -> OfTwo:
         return record(name, block, a, b)
 
     append.__name__ = append.__qualname__ = name
-    append.__doc__ = meaning
+    append.__doc__ = meaning + _LIST_OF_TWO
     return append
 
 
-def typed(name: str, dtype: DType) -> Record:
+def record_as(name: str, dtype: DType) -> Record:
     """Record operation ``name`` of values taken as ``dtype``."""
 
     def record(where: str, block: Any, *values: Any) -> IrValue:

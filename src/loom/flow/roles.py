@@ -61,7 +61,7 @@ class _Flow:
 
     def types(self, buffers: tuple[Memory, ...]) -> dict[Memory, Types]:
         """Return the types each buffer is taken for."""
-        return {m: self._types(m) if m.dtype.scalar in (u32, i32) else _declared(m.dtype) for m in buffers}
+        return {m: self._types(m) if m.dtype.scalar in (u32, i32) else _types_of(m.dtype) for m in buffers}
 
     def _types(self, memory: Memory) -> Types:
         found: set[DType] = set()
@@ -73,7 +73,7 @@ class _Flow:
             elif access.name == "store":
                 found |= self._origins(access.args[-1], set())
             else:
-                found |= _declared(memory.dtype)
+                found |= _types_of(memory.dtype)
         return frozenset(found)
 
     def _uses(self, value: Instr, seen: set[Instr]) -> set[DType]:
@@ -84,15 +84,15 @@ class _Flow:
         found: set[DType] = set()
         for user, position in self.users[value]:
             if isinstance(user, (For, If, While)) or not isinstance(user, Instr):
-                found |= _declared(value.type)
+                found |= _types_of(value.type)
             elif user.name == "bitcast":
-                found |= _declared(user.type)
+                found |= _types_of(user.type)
             elif user.name == "set":
                 found.update(*(self._uses(got, seen) for got in self.gets[user.attr]))
             elif user.name == "select" and position:
                 found |= self._uses(user, seen)
             elif user.name != "store" or position != len(user.args) - 1:
-                found |= _declared(value.type)
+                found |= _types_of(value.type)
         return found
 
     def _origins(self, value: Instr, seen: set[Instr]) -> set[DType]:
@@ -101,13 +101,13 @@ class _Flow:
             return set()
         seen.add(value)
         if value.name == "bitcast":
-            return set(_declared(value.args[0].type))
+            return set(_types_of(value.args[0].type))
         if value.name == "get":
             return set[DType]().union(*(self._origins(given, seen) for given in self.sets[value.attr]))
         if value.name == "select":
             return self._origins(value.args[1], seen) | self._origins(value.args[2], seen)
-        return set(_declared(value.type))
+        return set(_types_of(value.type))
 
 
-def _declared(dtype: DType) -> Types:
+def _types_of(dtype: DType) -> Types:
     return frozenset((dtype.scalar,)) if dtype.scalar in (f32, u32, i32) else _NOTHING

@@ -54,7 +54,7 @@ class FlowTable:
     def __init__(self, database: Database, name: str, columns: Sequence[str], table: Table | None = None) -> None:
         self.database, self.name, self.columns, self.table = database, name, list(columns), table
 
-    def typed(self, row: Mapping[str, Any], where: str) -> Table:
+    def with_types(self, row: Mapping[str, Any], where: str) -> Table:
         """Return the table with a type for every column that the row has a value for."""
         known = self.table.columns if self.table is not None else {}
         new = {c: _type_of(row[c], f"{where}, {c!r}") for c in self.columns
@@ -73,7 +73,7 @@ class FlowTable:
         return self.table
 
     @contextmanager
-    def kept(self) -> Generator[None, None, None]:
+    def atomically(self) -> Generator[None, None, None]:
         """Keep all that a block does to the table, or nothing: no type either, where a value is refused."""
         before = self.table
         try:
@@ -152,6 +152,18 @@ def db_create() -> Database:
 def db_table(db: Database, name: str, columns: Sequence[str]) -> FlowTable:
     """Make a table with columns of these names.
 
+    Args:
+        db: Database, of ``db_create``.
+        name: Name of the table.
+        columns: Names of columns.
+
+    Returns:
+        The table.
+
+    Raises:
+        ArgumentError: Not several.
+        DTypeError: A name is no text; not a database.
+
     >>> users = db_table(db_create(), "users", ["name", "age"])
     >>> db_insert(users, {"name": "Alice", "age": 30.0}), db_insert(users, {"name": "Bob", "age": 20.0})
     (0, 1)
@@ -188,19 +200,41 @@ def _table(given: Any, where: str) -> FlowTable:
 
 
 def db_insert(table: FlowTable, row: Mapping[str, Any]) -> int:
-    """Insert a row and return its index; columns that it lacks are empty."""
+    """Insert a row and return its index; columns that it lacks are empty.
+
+    Args:
+        table: Table, of ``db_table``.
+        row: Values by column.
+
+    Returns:
+        Index of the row, from 0.
+
+    Raises:
+        ArgumentError: There is no such column.
+        DTypeError: Not values by column, or one that does not fit its column; not a table.
+    """
     where = "db_insert"
     target = _table(table, where)
     if not is_mapping(row):
         raise DTypeError(where, "not a row", expected="a mapping of columns to values", got=type(row).__name__,
                          remedy='Write {"name": "Alice"}')  # fmt: skip
-    with target.kept():
-        found = target.typed(row, where)
+    with target.atomically():
+        found = target.with_types(row, where)
         return found.insert({column: value for column, value in row.items() if value is not None}) - 1
 
 
 def db_select_row(table: FlowTable, idx: float) -> dict[str, Any]:
-    """Return a row by its index, empty columns as None."""
+    """Return a row by its index, empty columns as None.
+
+    Args:
+        table: Table, of ``db_table``.
+        idx: Index of the row, from 0.
+
+    Raises:
+        ArgumentError: A number is out of range, or no whole one.
+        DTypeError: Not a table.
+        IndexOutside: There is no such row.
+    """
     where = "db_select_row"
     target, found, number = _existing(table, idx, where)
     row = found.get(number)
@@ -221,7 +255,17 @@ def _existing(table: FlowTable, idx: Any, where: str) -> tuple[FlowTable, Table,
 
 
 def db_select_column(table: FlowTable, col: str, n: float) -> list[Any]:
-    """Return the first ``n`` values of a column, by the rows' order."""
+    """Return the first ``n`` values of a column, by the rows' order.
+
+    Args:
+        table: Table, of ``db_table``.
+        col: Name of the column.
+        n: Number of values.
+
+    Raises:
+        ArgumentError: There is no such column; a number is out of range, or no whole one.
+        DTypeError: Not a table; a name is no text.
+    """
     where = "db_select_column"
     target, count = _table(table, where), whole(n, where, "n")
     found = target.column(col, where)
@@ -231,7 +275,18 @@ def db_select_column(table: FlowTable, col: str, n: float) -> list[Any]:
 
 
 def db_where(table: FlowTable, col: str, op: str, val: Any) -> list[int]:
-    """Return the indices of rows for which ``col op val`` holds: ==, !=, >, <, >=, <= or contains."""
+    """Return the indices of rows for which ``col op val`` holds: ==, !=, >, <, >=, <= or contains.
+
+    Args:
+        table: Table, of ``db_table``.
+        col: Name of the column.
+        op: "==", "!=", ">", "<", ">=", "<=" or "contains".
+        val: Value that it is compared with.
+
+    Raises:
+        ArgumentError: There is no such column or operator.
+        DTypeError: A value that the column is not compared with; not a table; a name is no text.
+    """
     target = _table(table, "db_where")
     return _indices(target.where(target.rows(), col, op, val, "db_where"))
 
@@ -241,7 +296,18 @@ def _indices(found: Query | None) -> list[int]:
 
 
 def db_select(table: FlowTable, cols: Sequence[str], ops: Sequence[str], vals: Sequence[Any]) -> list[int]:
-    """Return the indices of rows for which all conditions hold, each a column, an operator and a value."""
+    """Return the indices of rows for which all conditions hold, each a column, an operator and a value.
+
+    Args:
+        table: Table, of ``db_table``.
+        cols: Names of columns, one for each condition.
+        ops: Operators, as of ``db_where``.
+        vals: Values.
+
+    Raises:
+        ArgumentError: Not as many columns, operators and values; there is no such column or operator.
+        DTypeError: A value that the column is not compared with; not a table.
+    """
     where = "db_select"
     target = _table(table, where)
     if not len(cols) == len(ops) == len(vals):
@@ -255,39 +321,92 @@ def db_select(table: FlowTable, cols: Sequence[str], ops: Sequence[str], vals: S
 
 
 def db_update(table: FlowTable, idx: float, row: Mapping[str, Any]) -> float:
-    """Change fields of a row; return 1.0."""
+    """Change fields of a row; return 1.0.
+
+    Args:
+        table: Table, of ``db_table``.
+        idx: Index of the row, from 0.
+        row: Values by column.
+
+    Returns:
+        1.0.
+
+    Raises:
+        ArgumentError: There is no such column; a number is out of range, or no whole one.
+        DTypeError: Not values by column, or one that does not fit its column; not a table.
+        IndexOutside: There is no such row.
+    """
     where = "db_update"
     target, _, number = _existing(table, idx, where)
     if not is_mapping(row):
         raise DTypeError(where, "no fields", expected="a mapping of columns to values", got=type(row).__name__,
                          remedy='Write {"age": 31.0}')  # fmt: skip
-    with target.kept():
-        typed = target.typed(row, where)
+    with target.atomically():
+        typed = target.with_types(row, where)
         values = {c: v for c, v in row.items() if c in typed.columns}
         return float(typed.update(number, values)) if values or not row else 1.0  # what has no type is empty already
 
 
 def db_delete(table: FlowTable, idx: float) -> float:
-    """Delete a row, whose index no other row takes; return 1.0. ``loom.tables`` can bring it back."""
+    """Delete a row, whose index no other row takes; return 1.0. ``loom.tables`` can bring it back.
+
+    Args:
+        table: Table, of ``db_table``.
+        idx: Index of the row, from 0.
+
+    Returns:
+        1.0.
+
+    Raises:
+        ArgumentError: A number is out of range, or no whole one.
+        DTypeError: Not a table.
+        IndexOutside: There is no such row.
+    """
     _, found, number = _existing(table, idx, "db_delete")
     return float(found.delete(number))
 
 
 def db_count(table: FlowTable) -> int:
-    """Return how many rows there are, deleted ones not counted."""
+    """Return how many rows there are, deleted ones not counted.
+
+    Args:
+        table: Table, of ``db_table``.
+
+    Raises:
+        DTypeError: Not a table.
+    """
     found = _table(table, "db_count").table
     return 0 if found is None else found.count()
 
 
 def db_distinct(table: FlowTable, col: str) -> list[Any]:
-    """Return the different values of a column."""
+    """Return the different values of a column.
+
+    Args:
+        table: Table, of ``db_table``.
+        col: Name of the column.
+
+    Raises:
+        ArgumentError: There is no such column.
+        DTypeError: A name is no text; not a table.
+    """
     target = _table(table, "db_distinct")
     found = target.column(col, "db_distinct")
     return ([None] if db_count(target) else []) if found is None else found.distinct(col)
 
 
 def db_aggregate(table: FlowTable, col: str, op: str) -> Any:
-    """Return the sum, avg, min, max or count of a column's values; no values give 0 as sum and count, else None."""
+    """Return the sum, avg, min, max or count of a column's values; no values give 0 as sum and count, else None.
+
+    Args:
+        table: Table, of ``db_table``.
+        col: Name of the column.
+        op: "sum", "avg", "min", "max" or "count".
+
+    Raises:
+        ArgumentError: There is no such column or operation.
+        DTypeError: Not a table; a name is no text.
+    """
     found = _table(table, "db_aggregate").column(col, "db_aggregate")
     if found is None:
         return {"sum": 0.0, "count": 0}.get(operation(op, COLUMN_TYPES["float"], "db_aggregate"))
@@ -295,7 +414,20 @@ def db_aggregate(table: FlowTable, col: str, op: str) -> Any:
 
 
 def db_import_csv(table: FlowTable, path: str | os.PathLike[str]) -> int:
-    """Insert the rows of a CSV file, whose first line names columns of the table; return how many they are."""
+    """Insert the rows of a CSV file, whose first line names columns of the table; return how many they are.
+
+    Args:
+        table: Table, of ``db_table``.
+        path: CSV file.
+
+    Returns:
+        Number of rows.
+
+    Raises:
+        ArgumentError: The file is empty, or a line cannot be read.
+        DTypeError: Not a path; not a table.
+        FileError: It cannot be read.
+    """
     where = "db_import_csv"
     target = _table(table, where)
     sheet = read_sheet(path, ",", True, None, None, where)
@@ -308,7 +440,7 @@ def db_import_csv(table: FlowTable, path: str | os.PathLike[str]) -> int:
     known = {} if target.table is None else target.table.columns
     read = read_types(sheet, {c: COLUMN_TYPES[kind] for c, kind in known.items() if c in sheet.columns}, where)
     new = {c: "float" if kind.name == "int" else kind.name for c, (kind, _) in read.items() if c not in known}
-    with target.kept():
+    with target.atomically():
         if target.table is None:
             _refuse_taken(target.database, target.name, where)
             target.table = target.database.table(target.name, new)
@@ -322,6 +454,17 @@ def db_save(table: FlowTable, path: str | os.PathLike[str]) -> float:
     """Keep a table as an ``.odb`` file, which any tool for SQLite opens; return how many rows. This is I/O.
 
     Columns that never had a value are kept by their names, and come back.
+
+    Args:
+        table: Table, of ``db_table``.
+        path: File.
+
+    Returns:
+        Number of rows.
+
+    Raises:
+        DTypeError: Not a path; not a table.
+        FileError: It cannot be written.
     """
     target = _table(table, "db_save")
     _with_values(target, "db_save")
@@ -337,7 +480,16 @@ def _with_values(target: FlowTable, where: str) -> None:
 
 
 def db_load(path: str | os.PathLike[str]) -> FlowTable:
-    """Return the table of an ``.odb`` file; ArgumentError if there are several. This is I/O."""
+    """Return the table of an ``.odb`` file. This is I/O.
+
+    Args:
+        path: File.
+
+    Raises:
+        ArgumentError: The file has several tables.
+        DTypeError: Not a path.
+        FileError: It cannot be read, or is damaged.
+    """
     found = db_load_all(path)
     if len(found) != 1:
         raise ArgumentError("db_load", "the file has not one table", expected="one table",
@@ -353,7 +505,14 @@ class SaveAll:
 
 
 def db_save_all_start(path: str | os.PathLike[str]) -> SaveAll:
-    """Begin a file of several tables; ``db_save_all_add`` writes it."""
+    """Begin a file of several tables; ``db_save_all_add`` writes it.
+
+    Args:
+        path: File.
+
+    Returns:
+        File begun.
+    """
     return SaveAll(path)
 
 
@@ -361,6 +520,18 @@ def db_save_all_add(saving: SaveAll, table: FlowTable) -> float:
     """Write the file with this table besides those added before; return how many it has. This is I/O.
 
     The file has the tables before or these, whatever happens.
+
+    Args:
+        saving: File begun, of ``db_save_all_start``.
+        table: Table, of ``db_table``.
+
+    Returns:
+        Number of rows.
+
+    Raises:
+        ArgumentError: Tables of several databases.
+        DTypeError: Not a table; not a file begun.
+        FileError: It cannot be written.
     """
     where = "db_save_all_add"
     if not isinstance(saving, SaveAll):
@@ -381,7 +552,15 @@ def db_save_all_add(saving: SaveAll, table: FlowTable) -> float:
 
 
 def db_load_all(path: str | os.PathLike[str]) -> dict[str, FlowTable]:
-    """Return all tables of an ``.odb`` file by name. This is I/O."""
+    """Return all tables of an ``.odb`` file by name. This is I/O.
+
+    Args:
+        path: File.
+
+    Raises:
+        DTypeError: Not a path.
+        FileError: It cannot be read, or is damaged.
+    """
     database = Database()
     names = database.load(path)
     declared = dict[str, str]()

@@ -19,6 +19,13 @@ __all__ = ["bits_to_float", "float_to_bits", "gpu_sieve"]
 def gpu_sieve(n: float, *, on: str | Device | None = None) -> Array:
     """Return the primes below ``n`` (at most 10^12), ascending, as uint64; see ``loom.gpu_primes``.
 
+    Args:
+        n: Whole number, or a whole float.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        ArgumentError: Not a whole number from 0 to 10^12.
+
     >>> gpu_sieve(20.0).tolist()
     [2, 3, 5, 7, 11, 13, 17, 19]
     """
@@ -28,6 +35,12 @@ def gpu_sieve(n: float, *, on: str | Device | None = None) -> Array:
 def float_to_bits(data: object) -> int | Array:
     """Return the 32 bits of numbers taken as f32: an int for one, a uint32 array for several.
 
+    Args:
+        data: Numbers, one or several.
+
+    Raises:
+        DTypeError: Not numbers of 32 bits.
+
     >>> hex(float_to_bits(1.0)), bits_to_float(0x3F800000)
     ('0x3f800000', 1.0)
     """
@@ -36,6 +49,13 @@ def float_to_bits(data: object) -> int | Array:
 
 
 def bits_to_float(data: object) -> float | Array:
-    """Return the f32 numbers that 32 bits are: a float for one, a float32 array for several."""
+    """Return the f32 numbers that 32 bits are: a float for one, a float32 array for several.
+
+    Args:
+        data: Whole numbers of 32 bits, one or several.
+
+    Raises:
+        DTypeError: Not numbers of 32 bits.
+    """
     found = read_as(data, u32, "bits_to_float").view(np.float32)
     return found if found.ndim else float(found)

@@ -64,8 +64,19 @@ def loom_boot(
 ) -> Unit:
     """Return a unit of ``reg_size`` register words and ``globals`` words, all zero.
 
-    ``bind`` is the number of register buffers: 1. ``bindings`` adds further ones, words by their names, bindings 3, 4
-    and so on in their order: ``{"metrics": 64.0, "control": 16.0}``.
+    Args:
+        bind: Number of register buffers: 1.
+        reg_size: Number of register words.
+        globals: Number of words beside them.
+        bindings: Words of further buffers by their names, bindings 3, 4 and so on in their order: ``{"metrics":
+            64.0}``; None: none.
+        device: Device, or its name; None: the default device.
+        on: The same as ``device``; one of the two is named.
+
+    Raises:
+        ArgumentError: A number is out of range, or no whole one; not one register buffer.
+        DTypeError: Not a device; not words by names.
+        DeviceError: The device or the budget has no room.
 
     >>> unit = loom_boot(1.0, 4, 2)
     >>> loom_write(unit, 0.0, [1.5, 2.5])
@@ -101,6 +112,16 @@ def loom_write(unit: Unit, offset: float, data: Any, *, bind: float | str = 1) -
     one is negative). ``bind=0`` writes registers, 2 the heap, from 3 on (or by name) further ones. DTypeError for
     what does not fit 32 bits; ArgumentError for a fraction where kernels take integers. ``unit.write`` copies raw
     words.
+
+    Args:
+        unit: Unit, of ``loom_boot``.
+        offset: Number of words before the first.
+        data: Numbers: a list, or an array.
+        bind: Number (0 registers, 1 globals, 2 heap, then further ones) or name of the binding.
+
+    Raises:
+        ArgumentError: There is no such binding; a number is out of range, or no whole one.
+        DTypeError: Not a unit; not numbers of 32 bits.
     """
     where = "loom_write"
     target = require_unit(unit, where)
@@ -112,6 +133,13 @@ def loom_set_heap(unit: Unit, data: Any) -> None:
     """Replace the heap, which kernels only read, by the numbers of ``data``, taken as in ``loom_write``.
 
     Dispatches recorded from now on use it.
+
+    Args:
+        unit: Unit, of ``loom_boot``.
+        data: Numbers: a list, or an array.
+
+    Raises:
+        DTypeError: Not numbers of 32 bits; not a unit.
     """
     target, words = require_unit(unit, "loom_set_heap"), as_words(data, "loom_set_heap")
     target.set_heap(words.view(np.uint32), words=True)
@@ -128,19 +156,53 @@ def loom_dispatch(
     ``stdlib/loom/kernels`` are Loom's own kernels, others SPIR-V files, which only Vulkan devices run (DeviceError).
     Whole floats are taken as ints for integer push constants. ``bind`` names bindings for buffers, as in
     ``Unit.dispatch``.
+
+    Args:
+        unit: Unit, of ``loom_boot``.
+        kernel: Function with ``@loom.kernel``, kernel of ``ir_finalize``, or a path: those below
+            ``stdlib/loom/kernels`` are Loom's own kernels, others SPIR-V files, which only Vulkan devices run.
+        params: Push constants, in order or by name; whole floats are taken as ints for integers.
+        wg: Workgroups, a number or up to three.
+        bind: Names of bindings by names of the kernel's buffers; None: those of the same name, else in order.
+
+    Raises:
+        ArgumentError: A number is out of range, or no whole one; a parameter is missing, or does not fit its type.
+        DTypeError: The names of bindings are no mapping; not a unit; not a kernel; the parameters are neither a list
+            nor a mapping.
+        DeviceError: A SPIR-V file on another device than Vulkan.
     """
     _dispatch("loom_dispatch", unit, kernel, params, wg, bind)
 
 
 def loom_dispatch_jit(unit: Unit, ir: VerifiedKernel, params: Sequence[Any], wg: Any) -> None:
-    """Record a kernel that ``ir_finalize`` returned; otherwise the same as ``loom_dispatch``."""
+    """Record a kernel that ``ir_finalize`` returned; otherwise the same as ``loom_dispatch``.
+
+    Args:
+        unit: Unit, of ``loom_boot``.
+        ir: Kernel of ``ir_finalize``.
+        params: Push constants, in order or by name; whole floats are taken as ints for integers.
+        wg: Workgroups, a number or up to three.
+
+    Raises:
+        ArgumentError: A number is out of range, or no whole one; a parameter is missing, or does not fit its type.
+        DTypeError: Not a unit; not a kernel; the parameters are neither a list nor a mapping.
+        ShapeError: Not one row of parameters for each turn.
+    """
     _dispatch("loom_dispatch_jit", unit, ir, params, wg, None)
 
 
 def loom_build(unit: Unit) -> Program:
     """Plan and compile what was recorded since the last build; numbers take the types its kernels say.
 
-    ArgumentError names a number with a fraction where the kernels take integers.
+    Args:
+        unit: Unit, of ``loom_boot``.
+
+    Returns:
+        Program.
+
+    Raises:
+        ArgumentError: A number with a fraction where the kernels take integers.
+        DTypeError: Not a unit.
     """
     target = require_unit(unit, "loom_build")
     words_of(target).settle(target, "loom_build")
@@ -150,12 +212,30 @@ def loom_build(unit: Unit) -> Program:
 
 
 def loom_run(prog: Program) -> None:
-    """Run to the end; raises what a kernel's assert says."""
+    """Run to the end; raises what a kernel's assert says.
+
+    Args:
+        prog: Program, of ``loom_build``.
+
+    Raises:
+        DTypeError: Not a program.
+        KernelFault: An assert failed, or an index lay outside under LOOM_CHECK=1.
+    """
     _program(prog, "loom_run").run()
 
 
 def loom_launch(prog: Program) -> Submission:
-    """Start a run after the unit's earlier ones and return at once."""
+    """Start a run after the unit's earlier ones and return at once.
+
+    Args:
+        prog: Program, of ``loom_build``.
+
+    Returns:
+        Submission: the run.
+
+    Raises:
+        DTypeError: Not a program.
+    """
     program = _program(prog, "loom_launch")
     submission = _launched[program] = program.launch()
     if program in _owners:
@@ -164,7 +244,16 @@ def loom_launch(prog: Program) -> Submission:
 
 
 def loom_poll(prog: Program | Unit | Submission) -> float:
-    """Return 1.0 when the last launch is over, else 0.0; raises what a kernel's assert said."""
+    """Return 1.0 when the last launch is over, else 0.0; raises what a kernel's assert said.
+
+    Args:
+        prog: Program, unit, or submission of ``loom_launch``.
+
+    Raises:
+        DTypeError: Not a program.
+        StateError: Nothing was launched.
+        KernelFault: An assert failed, or an index lay outside under LOOM_CHECK=1.
+    """
     if isinstance(prog, Submission):
         return 1.0 if prog.poll() else 0.0
     timeline, number = _last_run(prog, "loom_poll")
@@ -175,7 +264,19 @@ def loom_poll(prog: Program | Unit | Submission) -> float:
 
 
 def loom_wait(prog: Program | Unit | Submission, timeout: float | None = None) -> None:
-    """Wait until the last launch is over; LoomTimeout after ``timeout`` seconds, nothing being lost."""
+    """Wait until the last launch is over.
+
+    Args:
+        prog: Program, unit, or submission of ``loom_launch``.
+        timeout: Seconds; None: without end.
+
+    Raises:
+        ArgumentError: Not a number of seconds, at least 0.
+        DTypeError: Not a program.
+        LoomTimeout: The time is over; the run goes on.
+        StateError: Nothing was launched.
+        KernelFault: An assert failed, or an index lay outside under LOOM_CHECK=1.
+    """
     if isinstance(prog, Submission):
         prog.wait(timeout)
         return
@@ -190,9 +291,15 @@ def loom_wait(prog: Program | Unit | Submission, timeout: float | None = None) -
 def loom_present(unit: Unit, total: float, *, width: float | None = None, to: Presenter | None = None) -> Frame:
     """Return the first ``total`` words of the globals as a picture, and show it at ``to`` (see ``Unit.present``).
 
-    ``to`` is by default the window of ``ui_open``, if that is open.
+    Args:
+        unit: Unit, of ``loom_boot``.
+        total: Number of words, which are pixels.
+        width: Pixels of a row; None: the picture is square.
+        to: Presenter; None: the window of ``ui_open``, if that is open.
 
-    Without a width the picture is square. ArgumentError if ``total`` pixels fill no such picture.
+    Raises:
+        ArgumentError: A number is out of range, or no whole one; the words fill no such picture.
+        DTypeError: Not a presenter; not a unit.
     """
     pixels = whole(total, "loom_present", "total", least=1)
     wide = math.isqrt(pixels) if width is None else whole(width, "loom_present", "width", least=1)
@@ -219,6 +326,21 @@ def loom_read(
     written as, else float32. ``dtype`` (loom.f32, u32 or i32) reads them as another; it is needed where kernels take
     one binding for several types (ArgumentError). Of the globals there are also
     ``loom_read(unit, offset, count)``, and ``loom_read(unit, cursor)``: one word, a number.
+
+    Args:
+        unit: Unit, of ``loom_boot``.
+        bind: Number (0 registers, 1 globals, 2 heap, then further ones) or name of the binding; of two or three
+            arguments the offset in the globals.
+        off: Number of words before the first.
+        len: Number of words.
+        dtype: loom.f32, u32 or i32; None: the type that built kernels take the binding for, else that it was written
+            as, else f32.
+
+    Raises:
+        ArgumentError: A number is out of range, or no whole one; there is no such binding; kernels take the binding for
+            several types.
+        DTypeError: Not a dtype of 32 bits; not a unit.
+        ShapeError: Part of it lies outside the binding.
     """
     if len is None:
         words = loom_read(unit, 1, cast("float", bind), 1 if off is None else off, dtype=dtype)
@@ -236,7 +358,14 @@ def loom_read(
 
 
 def loom_shutdown(unit: Unit) -> None:
-    """Wait for what is running and free the memory; calling it again does nothing."""
+    """Wait for what is running and free the memory; calling it again does nothing.
+
+    Args:
+        unit: Unit, of ``loom_boot``.
+
+    Raises:
+        DTypeError: Not a unit.
+    """
     require_unit(unit, "loom_shutdown").shutdown()
 
 

@@ -66,7 +66,15 @@ class LoomDb:
 
 
 def loomdb_create(dims: float, cap: float) -> LoomDb:
-    """Return a database of vectors of ``dims`` elements, to be flushed once ``cap`` of them were captured."""
+    """Return a database of vectors of ``dims`` elements, to be flushed once ``cap`` of them were captured.
+
+    Args:
+        dims: Elements of a vector.
+        cap: Vectors after which it is to be flushed.
+
+    Raises:
+        ArgumentError: A number is out of range, or no whole one.
+    """
     return LoomDb(whole(dims, "loomdb_create", "dims", least=1), whole(cap, "loomdb_create", "cap", least=1))
 
 
@@ -77,6 +85,21 @@ def loomdb_create_vectors() -> FlowVectors:
 
 def loomdb_capture(ldb: LoomDb, vecs: FlowVectors, id: str, emb: Any, meta: str = "") -> float:  # noqa: A002 - their name
     """Keep a vector on the device under an id, with a text told of it; return how many there are. No file is opened.
+
+    Args:
+        ldb: Database, of ``loomdb_create``.
+        vecs: Vectors, of ``loomdb_create_vectors``.
+        id: Id, a text.
+        emb: Vector, finite numbers.
+        meta: Text told of it.
+
+    Returns:
+        Number of vectors.
+
+    Raises:
+        ArgumentError: The id is there; NaN or an infinity.
+        DTypeError: Not numbers; a text that is none; not such a database, or vectors.
+        ShapeError: A vector of another length.
 
     >>> ldb, vectors = loomdb_create(2.0, 100.0), loomdb_create_vectors()
     >>> loomdb_capture(ldb, vectors, "east", [1.0, 0.0], "batch=42")
@@ -102,12 +125,42 @@ def loomdb_search(ldb: LoomDb, vecs: FlowVectors, q: Any, k: float, metric: str 
 
     The device is Loom's default, as for captures; ids and score bits are the same on each. Read them with
     ``loomdb_result_id`` and ``loomdb_result_score``.
+
+    Args:
+        ldb: Database, of ``loomdb_create``.
+        vecs: Vectors, of ``loomdb_create_vectors``.
+        q: Query, a vector.
+        k: Number of hits.
+        metric: "cosine", "dot" or "euclidean".
+
+    Returns:
+        Number of hits.
+
+    Raises:
+        ArgumentError: A number is out of range, or no whole one; there is no such metric.
+        DTypeError: Not such a database, or vectors; not numbers.
+        ShapeError: A vector of another length.
     """
     return _search(ldb, vecs, q, k, metric, "loomdb_search")
 
 
 def loomdb_gpu_search(ldb: LoomDb, vecs: FlowVectors, q: Any, k: float) -> float:
-    """Do the same by cosine: vectors lie on Loom's default device, a GPU where ``LOOM_DEVICE`` names one."""
+    """Do the same by cosine: vectors lie on Loom's default device, a GPU where ``LOOM_DEVICE`` names one.
+
+    Args:
+        ldb: Database, of ``loomdb_create``.
+        vecs: Vectors, of ``loomdb_create_vectors``.
+        q: Query, a vector.
+        k: Number of hits.
+
+    Returns:
+        Number of hits.
+
+    Raises:
+        ArgumentError: A number is out of range, or no whole one.
+        DTypeError: Not such a database, or vectors; not numbers.
+        ShapeError: A vector of another length.
+    """
     return _search(ldb, vecs, q, k, "cosine", "loomdb_gpu_search")
 
 
@@ -120,36 +173,88 @@ def _search(ldb: LoomDb, vecs: FlowVectors, q: Any, k: float, metric: str, where
 
 
 def loomdb_normalize(ldb: LoomDb, vecs: FlowVectors) -> float:
-    """Bring all vectors to length 1, those of length 0 left alone; return how many there are."""
+    """Bring all vectors to length 1, those of length 0 left alone; return how many there are.
+
+    Args:
+        ldb: Database, of ``loomdb_create``.
+        vecs: Vectors, of ``loomdb_create_vectors``.
+
+    Returns:
+        Number of vectors.
+
+    Raises:
+        DTypeError: Not such a database, or vectors.
+    """
     _join(ldb, vecs, "loomdb_normalize")
     vecs.store.normalize()
     return float(len(vecs.store))
 
 
 def loomdb_needs_flush(ldb: LoomDb) -> float:
-    """Return 1.0 once as many vectors as the capacity were captured since the last flush, else 0.0."""
+    """Return 1.0 once as many vectors as the capacity were captured since the last flush, else 0.0.
+
+    Args:
+        ldb: Database, of ``loomdb_create``.
+
+    Raises:
+        DTypeError: Not such a database, or vectors.
+    """
     _require(ldb, LoomDb, "loomdb_needs_flush", "a database of loomdb_create")
     return float(ldb.vectors is not None and ldb.vectors.store.needs_flush)
 
 
 def loomdb_result_count(ldb: LoomDb) -> int:
-    """Return how many hits the last search had; 0 before the first."""
+    """Return how many hits the last search had; 0 before the first.
+
+    Args:
+        ldb: Database, of ``loomdb_create``.
+
+    Raises:
+        DTypeError: Not such a database, or vectors.
+    """
     _require(ldb, LoomDb, "loomdb_result_count", "a database of loomdb_create")
     return len(ldb.hits)
 
 
 def loomdb_result_id(ldb: LoomDb, i: float) -> str:
-    """Return the id of a hit of the last search, counted from 0."""
+    """Return the id of a hit of the last search, counted from 0.
+
+    Args:
+        ldb: Database, of ``loomdb_create``.
+        i: Number of the hit, from 0.
+
+    Raises:
+        ArgumentError: A number is out of range, or no whole one; there is no such hit.
+        DTypeError: Not such a database, or vectors.
+    """
     return str(_hit(ldb, i, "loomdb_result_id").id)
 
 
 def loomdb_result_score(ldb: LoomDb, i: float) -> float:
-    """Return its score: the cosine or product, or the euclidean distance."""
+    """Return its score: the cosine or product, or the euclidean distance.
+
+    Args:
+        ldb: Database, of ``loomdb_create``.
+        i: Number of the hit, from 0.
+
+    Raises:
+        ArgumentError: A number is out of range, or no whole one; there is no such hit.
+        DTypeError: Not such a database, or vectors.
+    """
     return _hit(ldb, i, "loomdb_result_score").score
 
 
 def loomdb_result_meta(ldb: LoomDb, i: float) -> str:
-    """Return the text that it was captured with."""
+    """Return the text that it was captured with.
+
+    Args:
+        ldb: Database, of ``loomdb_create``.
+        i: Number of the hit, from 0.
+
+    Raises:
+        ArgumentError: A number is out of range, or no whole one; there is no such hit.
+        DTypeError: Not such a database, or vectors.
+    """
     return (_hit(ldb, i, "loomdb_result_meta").meta or {}).get(_META, "")
 
 
@@ -168,7 +273,20 @@ def _hit(ldb: LoomDb, i: float, where: str) -> Hit:
 def loomdb_flush(ldb: LoomDb, vecs: FlowVectors, path: str | os.PathLike[str], *, replace: bool = False) -> float:
     """Keep the database at ``path`` (``.ldb``, ``.vectors``, ``.meta``); return how many vectors. This is I/O.
 
-    ``replace``: whatever database lies there; else one that this does not come from is a StateError.
+    Args:
+        ldb: Database, of ``loomdb_create``.
+        vecs: Vectors, of ``loomdb_create_vectors``.
+        path: Name of its files.
+        replace: Whether it takes the place of any database there.
+
+    Returns:
+        Number of vectors.
+
+    Raises:
+        ArgumentError: A flag is no truth.
+        DTypeError: Not such a database, or vectors; not a path.
+        StateError: Another database lies there, unless ``replace``.
+        FileError: It cannot be written.
     """
     _join(ldb, vecs, "loomdb_flush")
     flush(vecs.store, path, replace=replace)
@@ -177,7 +295,15 @@ def loomdb_flush(ldb: LoomDb, vecs: FlowVectors, path: str | os.PathLike[str], *
 
 
 def loomdb_restore_meta(path: str | os.PathLike[str]) -> LoomDb:
-    """Return the database that was flushed to ``path``, without its vectors. This is I/O."""
+    """Return the database that was flushed to ``path``, without its vectors. This is I/O.
+
+    Args:
+        path: Name of its files.
+
+    Raises:
+        DTypeError: Not a path.
+        FileError: There is none, or it is cut off or changed.
+    """
     store = restore(path)
     found = LoomDb(store.dims, store.capacity)
     found.path = _place(path)
@@ -186,7 +312,15 @@ def loomdb_restore_meta(path: str | os.PathLike[str]) -> LoomDb:
 
 
 def loomdb_restore_vectors(path: str | os.PathLike[str]) -> FlowVectors:
-    """Return the vectors that were flushed to ``path``, on the device. This is I/O."""
+    """Return the vectors that were flushed to ``path``, on the device. This is I/O.
+
+    Args:
+        path: Name of its files.
+
+    Raises:
+        DTypeError: Not a path.
+        FileError: There is none, or it is cut off or changed.
+    """
     found = FlowVectors()
     found.kept, found.path = restore(path), _place(path)
     return found

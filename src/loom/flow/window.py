@@ -15,16 +15,30 @@ __all__ = ["ui_close", "ui_open", "ui_poll_events"]
 def ui_open(title: str, width: float, height: float) -> Window:
     """Open the window, for pictures of so many pixels; ``loom_present`` shows there from now on.
 
-    DeviceError without a screen or without the extra ``window``, StateError if one is open.
+    Args:
+        title: Text of its title bar.
+        width: Pixels of a row.
+        height: Rows.
+
+    Returns:
+        The window.
+
+    Raises:
+        ArgumentError: A number is out of range, or no whole one.
+        DeviceError: There is no screen, or the extra ``window`` is missing.
+        StateError: A window is open.
     """
     wide, high = (whole(n, "ui_open", name, least=1) for n, name in ((width, "width"), (height, "height")))
     return Window(title, shape=(high, wide))
 
 
 def ui_poll_events() -> list[Event]:
-    """Return what happened in the window since the last call, and draw what is new; StateError if none is open.
+    """Return what happened in the window since the last call, and draw what is new.
 
     Once the list has held an event of kind ``close``, the window is gone.
+
+    Raises:
+        StateError: No window is open.
     """
     return _window("ui_poll_events").poll_events()
 

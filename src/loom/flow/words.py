@@ -111,10 +111,10 @@ class Words:
         mark = own
         if len(taken) == 1:
             (wanted, kernel), *_ = taken.items()
-            words = _converted(words, wanted, offset, name, kernel, where)
+            words = _convert(words, wanted, offset, name, kernel, where)
             mark = _mark(own, wanted)
         unit.write(words.view(np.uint32), offset, binding=name)
-        kinds = self._known(name, offset + words.size)
+        kinds = self._kinds_of(name, offset + words.size)
         kinds[offset : offset + words.size] = mark
 
     def expect(
@@ -134,14 +134,14 @@ class Words:
             )
         taken = self._taken.get(name, {})
         wanted, kernel = next(iter(taken.items())) if len(taken) == 1 else (dtype, "")
-        self._known(name, offset + count)[offset : offset + count] = _mark(_TYPES.index(dtype) + 1, wanted)
+        self._kinds_of(name, offset + count)[offset : offset + count] = _mark(_TYPES.index(dtype) + 1, wanted)
 
         def take(words: Array) -> None:
-            unit.write(_converted(words, wanted, offset, name, kernel, where).view(np.uint32), offset, binding=name)
+            unit.write(_convert(words, wanted, offset, name, kernel, where).view(np.uint32), offset, binding=name)
 
         return take
 
-    def _known(self, name: str, least: int) -> np.ndarray[Any, Any]:
+    def _kinds_of(self, name: str, least: int) -> np.ndarray[Any, Any]:
         kinds = self._kinds.get(name)
         if kinds is None or kinds.size < least:
             grown = np.zeros(max(least, 0 if kinds is None else 2 * kinds.size), np.uint8)
@@ -173,7 +173,7 @@ class Words:
         for start, stop in _runs(np.where(others, kinds, 0)):
             own = int(kinds[start])
             words = unit.read(start, stop - start, binding=name).view(_numpy(own))
-            unit.write(_converted(words, wanted, start, name, kernel, where).view(np.uint32), start, binding=name)
+            unit.write(_convert(words, wanted, start, name, kernel, where).view(np.uint32), start, binding=name)
             kinds[start:stop] = _mark(own, wanted)
 
     def _refuse_changed(self, name: str, taken: dict[DType, str], where: str) -> None:
@@ -231,7 +231,7 @@ def _runs(kinds: np.ndarray[Any, Any]) -> list[tuple[int, int]]:
 
 
 @ordinary_arithmetic()
-def _converted(
+def _convert(
     words: np.ndarray[Any, Any], wanted: DType, offset: int, name: str, kernel: str, where: str
 ) -> np.ndarray[Any, Any]:
     """Return numbers as ``wanted``: floats are rounded, integers must be the same number."""

@@ -48,9 +48,16 @@ class TensorError:
 
 
 def error_of(array: Array, stored: StoredArray, name: str = "", *, bits: int = 24) -> TensorError:
-    """Return how far ``stored`` is from the ``array`` (finite real numbers) that it was made of.
+    """Return the error of a stored array.
 
-    ``bits``: the significant bits of the array's type: 24 of f32, 53 of f64. ShapeError if the shapes differ.
+    Args:
+        array: Array of finite real numbers.
+        stored: Stored array that was made of it.
+        name: Name, for the report.
+        bits: Significant bits of the array's type: 24 of f32, 53 of f64.
+
+    Raises:
+        ShapeError: The shapes differ.
 
     >>> from loom.core.narrow import store
     >>> x = np.array([1.0, 0.25, 0.0])

@@ -14,7 +14,7 @@ import numpy as np
 from loom import tensor as lt
 from loom.tensor.arrays.tensor import Tensor
 
-__all__ = ["cut", "cut_into", "pad_by_number", "pad_by_places"]
+__all__ = ["cut", "cut_into", "pad_by_number", "pad_by_places", "pixels_to_channels", "spread_channels"]
 
 
 def cut(x: Tensor, axis: int, first: int, last: int, step: int = 1) -> Tensor:
@@ -46,3 +46,21 @@ def pad_by_places(x: Tensor, pairs: Sequence[tuple[int, int]], mode: str) -> Ten
             places: np.ndarray[Any, Any] = np.pad(own, (max(a, 0), max(b, 0)), cast("Any", mode))
             x = lt.take(x, places, axis)
     return x
+
+
+def spread_channels(x: Tensor, size: int) -> Tensor:
+    """Return images (..., c, h, w) whose channels, ``size`` squared by ``size`` squared, became blocks of pixels."""
+    *lead, c, h, w = x.shape
+    d, channels = len(lead), c // (size * size)
+    parts = lt.reshape(x, (*lead, channels, size, size, h, w))
+    turned = lt.permute(parts, (*range(d), d, d + 3, d + 1, d + 4, d + 2))
+    return lt.reshape(turned, (*lead, channels, h * size, w * size))
+
+
+def pixels_to_channels(x: Tensor, size: int) -> Tensor:
+    """Return images (..., c, h, w) whose blocks of pixels, ``size`` by ``size``, became channels."""
+    *lead, c, h, w = x.shape
+    d = len(lead)
+    parts = lt.reshape(x, (*lead, c, h // size, size, w // size, size))
+    turned = lt.permute(parts, (*range(d), d, d + 2, d + 4, d + 1, d + 3))
+    return lt.reshape(turned, (*lead, c * size * size, h // size, w // size))

@@ -6,7 +6,7 @@ Layer: importers. Invariant: every argument of a node is read by the function th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,21 +14,11 @@ from loom import tensor as lt
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
 from loom.importers.operatorrows import Operator
+from loom.importers.recordings import NodeRecording
+from loom.nn.base.random import keep_mask
 from loom.tensor.arrays.tensor import Tensor, array
-from loom.tensor.selecting.outside import IndexLimits
 
-__all__ = ["OperatorCall", "RecordingScope"]
-
-
-class RecordingScope(Protocol):
-    """The recording that a node is part of, as the node sees it."""
-
-    device: Any
-    limits: IndexLimits
-
-    def graph(self, graph: Any, inputs: Sequence[Any]) -> list[Any]:
-        """Record a graph that is an argument; return its outputs."""
-        ...
+__all__ = ["OperatorCall"]
 
 
 class OperatorCall:
@@ -39,7 +29,7 @@ class OperatorCall:
     remedy: ClassVar[str]
     """The remedy for a node that is refused."""
 
-    def __init__(self, scope: RecordingScope, name: str, unread: set[str]) -> None:
+    def __init__(self, scope: NodeRecording, name: str, unread: set[str]) -> None:
         self.scope: Any = scope
         self.name, self.unread = name, unread
 
@@ -73,6 +63,19 @@ class OperatorCall:
         """Return indices, of which calls refuse those that an axis has not; ``wraps``: -1 is the last."""
         self.scope.limits.note(index, lengths, self.where, wraps=wraps)
         return index
+
+    def drop(self, x: Tensor, p: float) -> tuple[Tensor, Tensor]:
+        """Return a tensor with elements made 0 with a chance, the others over what is left; and which are left."""
+        if p == 0:
+            return x, self.full(x.shape, True, lt.bool)
+        if p == 1:
+            return x * 0, self.full(x.shape, False, lt.bool)
+        keep = keep_mask(self.words(x.shape), p)
+        return lt.where(keep, x / (1 - p), 0.0), keep
+
+    def words(self, shape: Sequence[int]) -> Tensor:
+        """Return random words (u32) of this step."""
+        return self.scope.run.words(shape, self.where)
 
     def refusal(self, what: str, *, expected: object = None, got: object = None) -> ArgumentError:
         """Return the error that names this node."""

@@ -38,7 +38,7 @@ from loom.ir.kernel import (
     While,
 )
 from loom.ir.ops import OPS
-from loom.ir.rules import TypeRule, infer, listed
+from loom.ir.rules import TypeRule, infer, join_names
 
 __all__ = ["Builder"]
 
@@ -241,7 +241,7 @@ class Builder:
         types = [start.type, stop.type, step.type]
         if len(set(types)) > 1 or not start.type.is_integer or start.type.is_vector:
             what = "range mixes types" if len(set(types)) > 1 else "range counts in integers"
-            raise self.error(what, "one integer type", listed(types), "Convert the bounds to one type")
+            raise self.error(what, "one integer type", join_names(types), "Convert the bounds to one type")
         index = Instr(OPS["index"], start.type, (), None, None, self.loc)
         statement = For(index, start, stop, step, down, Block(), self.loc)
         self.append(statement)

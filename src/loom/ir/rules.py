@@ -12,7 +12,7 @@ from loom.core.dtype import DType, bool_, f32, i32, u32
 from loom.ir.kernel import Memory, Space
 from loom.ir.ops import OPS, Accepts, Effect, Op, Result
 
-__all__ = ["TypeRule", "infer", "listed"]
+__all__ = ["TypeRule", "infer", "join_names"]
 
 
 _OF_MEMORY = ("store", "length", "tile_product", "wide_product", "fetch")
@@ -27,7 +27,7 @@ class TypeRule(Exception):
         self.parts = (what, expected, got, remedy)
 
 
-def listed(types: Sequence[DType]) -> str:
+def join_names(types: Sequence[DType]) -> str:
     """Name types for an error."""
     return ", ".join(str(t) for t in types) or "nothing"
 
@@ -75,7 +75,7 @@ def _check_operands(op: Op, types: Sequence[DType]) -> None:
         raise TypeRule(
             f"{op.name} mixes types",
             "operands of one type",
-            listed(types),
+            join_names(types),
             f"Convert one, for example {_widest(types)}(...)",
         )
 
@@ -126,7 +126,7 @@ def _rule_vector(op: Op, types: Sequence[DType], named: DType | None, memory: Me
         raise TypeRule("vector needs a type", "a dtype", None, f"{op.name}: {op.doc}")
     if len(types) != named.lanes or any(t != named.scalar for t in types):
         raise TypeRule(
-            f"{named} is made from its components", f"{named.lanes} of {named.scalar}", listed(types),
+            f"{named} is made from its components", f"{named.lanes} of {named.scalar}", join_names(types),
             f"Write {named}(a, b, ...)",
         )  # fmt: skip
 
@@ -182,7 +182,7 @@ def _rule_tile_product(op: Op, types: Sequence[DType], named: DType | None, memo
         )  # fmt: skip
     if list(types) != [u32, u32, i32.vector(4)]:
         raise TypeRule(
-            f"{op.name} has operands of other types", "u32, u32, i32x4", listed(types), f"{op.name}: {op.doc}"
+            f"{op.name} has operands of other types", "u32, u32, i32x4", join_names(types), f"{op.name}: {op.doc}"
         )
 
 
@@ -198,7 +198,7 @@ def _rule_wide(op: Op, types: Sequence[DType], named: DType | None, memory: Memo
             memory.dtype, "Fetch from a buffer of i32, u32 or f32",
         )  # fmt: skip
     if any(t != u32 for t in types):
-        raise TypeRule(f"{op.name} has operands of other types", "u32", listed(types), f"{op.name}: {op.doc}")
+        raise TypeRule(f"{op.name} has operands of other types", "u32", join_names(types), f"{op.name}: {op.doc}")
 
 
 def _rule_set(op: Op, types: Sequence[DType], named: DType | None, memory: Memory | None) -> None:
@@ -227,7 +227,7 @@ def _rule_print(op: Op, types: Sequence[DType], named: DType | None, memory: Mem
 
 def _rule_assert(op: Op, types: Sequence[DType], named: DType | None, memory: Memory | None) -> None:
     if not types or types[0] != bool_:
-        raise TypeRule("assert needs a condition", "bool", listed(types), "Compare first, for example x > 0")
+        raise TypeRule("assert needs a condition", "bool", join_names(types), "Compare first, for example x > 0")
     _rule_print(op, types[1:], named, memory)
 
 

@@ -85,7 +85,7 @@ class _Printer:
             flags += f" order {k.order.value}"
         self.lines.append(f"kernel @{k.name} workgroup {' '.join(map(str, k.workgroup))}{flags} {{")
         self.lines += [f"  buffer {m.name}: {m.dtype} {m.access.value}{_bound(m)}" for m in k.buffers]
-        self.lines += [f"  param {p.name}: {p.dtype}{_measured(p)}" for p in k.params]
+        self.lines += [f"  param {p.name}: {p.dtype}{_extent_text(p)}" for p in k.params]
         self.lines += [f"  shared {m.name}: {m.dtype}[{m.size}]" for m in k.shared]
         self.lines += [f"  private {m.name}: {m.dtype}[{m.size}]" for m in k.private]
         self.lines += [f"  var {name}: {v.dtype}" for v, name in self.variables.items()]
@@ -169,7 +169,7 @@ def _bound(memory: Memory) -> str:
     return text if memory.data is None else f"{text} = {memory.data.hex()}"
 
 
-def _measured(param: Param) -> str:
+def _extent_text(param: Param) -> str:
     return "" if param.extent is None else f" extent {param.extent[0]} {param.extent[1]}"
 
 

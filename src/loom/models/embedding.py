@@ -63,12 +63,20 @@ class Embedder:
         cls, source: Any, *, on: str | Device | None = None, pooling: str | None = None,
         normalize: bool | None = None, config: Mapping[str, Any] | None = None,
     ) -> Embedder:  # fmt: skip
-        """Return the embedder of a checkpoint: an open one, or what ``open_checkpoint`` takes.
+        """Return the embedder of a checkpoint.
 
-        A sentence transformer's own files say how tokens become one vector. For other models ``pooling`` does ("mean",
-        "first", "last" or "max" of the tokens' features), and ``normalize`` whether vectors get the length 1, None as
-        False. ``on``: the device. ArgumentError for a model of images or of a task that gives no features, and where
-        nothing says how to pool; errors of ``describe`` and ``Tokenizer.of``.
+        Args:
+            source: Open checkpoint, or what ``open_checkpoint`` takes.
+            on: Device, or its name; None: the default device.
+            pooling: Way in which tokens' features become one vector ("mean", "first", "last" or "max"), where the
+                model's files say none; None: these do.
+            normalize: Whether vectors get the length 1, with ``pooling``; None: no.
+            config: Settings in place of those of the checkpoint's config; None: these.
+
+        Raises:
+            ArgumentError: A model of images, or of a task that gives no features; nothing says how to pool; a
+                checkpoint of an architecture that is not done, or broken.
+            FileError: The files cannot be read.
         """
         checkpoint = open_checkpoint(source)
         description = describe(checkpoint, config=config)
@@ -86,10 +94,19 @@ class Embedder:
         return f"<Embedder {self.description.family}: texts of {self.most_tokens} tokens to {self.width}, on {device}>"
 
     def embed(self, texts: str | Iterable[str], *, truncate: bool = False) -> Array:
-        """Return a vector for each text, (n, width) f32; of one text (width,).
+        """Return a vector for each text.
 
-        ``truncate``: of texts longer than ``most_tokens`` the beginning is taken, as sentence-transformers does; else
-        they are an ArgumentError. DTypeError for what is no text.
+        Args:
+            texts: Text, or several.
+            truncate: Whether of texts longer than ``most_tokens`` the beginning is taken, as sentence-transformers
+                does.
+
+        Returns:
+            Array (n, width) of f32; of one text (width,).
+
+        Raises:
+            ArgumentError: A text is too long; ``truncate`` is no truth; not several texts.
+            DTypeError: Not a text.
         """
         where = "Embedder.embed"
         is_cut = flag(truncate, f"{where}, truncate")
@@ -104,7 +121,15 @@ class Embedder:
         return found[0] if is_one else found
 
     def encode(self, text: str, *, truncate: bool = False) -> list[int]:
-        """Return a text's tokens with the special ones; errors as of ``embed``."""
+        """Return a text's tokens with the special ones.
+
+        Args:
+            text: Text.
+            truncate: Whether of a text longer than ``most_tokens`` the beginning is taken.
+
+        Raises:
+            ArgumentError: The text is too long.
+        """
         ids = self.tokenizer.encode(text)
         if len(ids) <= self.most_tokens:
             return ids
@@ -116,7 +141,17 @@ class Embedder:
         return _cut(ids, plain, self.most_tokens)
 
     def embed_tokens(self, rows: Sequence[Sequence[int]]) -> Array:
-        """Return a vector for each list of tokens, (n, width) f32; special tokens are part of the lists."""
+        """Return a vector for each list of tokens.
+
+        Args:
+            rows: Lists of tokens, special ones among them.
+
+        Returns:
+            Array (n, width) of f32.
+
+        Raises:
+            ArgumentError: No tokens, or too many; a token that there is not.
+        """
         checked = [self._check_tokens(row, number) for number, row in enumerate(rows)]
         found = np.empty((len(checked), self.width), np.float32)
         order = sorted(range(len(checked)), key=lambda n: (len(checked[n]), n))

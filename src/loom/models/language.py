@@ -136,11 +136,19 @@ class _Listener:
 class LanguageModel:
     """A network that continues texts: made by ``loom.models.load``, or of a network and a tokenizer.
 
-    ``context_length``: the most tokens of prompt and text together; ``name``: what it calls itself; ``settings`` go to
-    the engine (``InferenceEngine``), which is made when first used.
-
     All methods may be called by several threads at once: their texts are computed side by side, and each is the text
     that it would be alone.
+
+    Args:
+        network: Network of tokens.
+        tokenizer: Its tokenizer.
+        context_length: Most tokens of prompt and text together.
+        name: Name that it calls itself.
+        **settings: Settings of the engine (``InferenceEngine``), which is made when first used.
+
+    Raises:
+        ArgumentError: A length below 1; there is no such setting.
+        DTypeError: The name is no text.
     """
 
     def __init__(
@@ -169,16 +177,30 @@ class LanguageModel:
     # text
 
     def generate(self, prompt: Prompt, *, constraint: Any = None, **settings: Any) -> Generation:
-        """Return the continuation of a prompt, a text or tokens.
+        """Return the continuation of a prompt.
 
-        ``settings``: those of ``loom.models.sampling.SamplingConfig`` (temperature, top_p, seed, stop ..), with
-        ``max_tokens=256`` unless told; None: as many as the context holds. ``constraint``: what the text must be, of
-        ``loom.models.tokens.grammar``. ArgumentError for a prompt that does not fit.
+        Args:
+            prompt: Text, or tokens.
+            constraint: Constraint of the text, of ``loom.models.tokens.grammar``; None: none.
+            **settings: Settings of ``loom.models.sampling.SamplingConfig`` (temperature, top_p, seed, stop ..), with
+                ``max_tokens=256`` unless told; None: as many as the context holds.
+
+        Raises:
+            ArgumentError: A prompt that does not fit the context, or has no tokens; a setting is unknown or unusable.
         """
         return self.generate_stream(prompt, constraint=constraint, **settings).generation
 
     def generate_stream(self, prompt: Prompt, *, constraint: Any = None, **settings: Any) -> TextStream:
-        """Return the same text piece by piece, as it is made: joined, the pieces are ``generate``'s text."""
+        """Return the same text piece by piece, as it is made: joined, the pieces are ``generate``'s text.
+
+        Args:
+            prompt: Text, or tokens.
+            constraint: Constraint of the text, as of ``generate``.
+            **settings: Settings, as of ``generate``.
+
+        Raises:
+            ArgumentError: A prompt that does not fit the context, or has no tokens; a setting is unknown or unusable.
+        """
         tokens = self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
         return self._begin(tokens, constraint, settings)
 
@@ -186,14 +208,35 @@ class LanguageModel:
         self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Mapping[str, Any]] | None = None,
         constraint: Any = None, **settings: Any,
     ) -> Generation:  # fmt: skip
-        """Return the answer to a conversation: dicts of ``role`` and ``content``; the rest as in ``generate``."""
+        """Return the answer to a conversation.
+
+        Args:
+            messages: Mappings of ``role`` and ``content``.
+            tools: Descriptions of functions that the answer may call; None: none.
+            constraint: Constraint of the text, as of ``generate``.
+            **settings: Settings, as of ``generate``.
+
+        Raises:
+            ArgumentError: Messages that the model's template refuses; a model without a template; a conversation that
+                does not fit the context; a setting is unknown or unusable.
+        """
         return self.chat_stream(messages, tools=tools, constraint=constraint, **settings).generation
 
     def chat_stream(
         self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Mapping[str, Any]] | None = None,
         constraint: Any = None, **settings: Any,
     ) -> TextStream:  # fmt: skip
-        """Return the same answer piece by piece."""
+        """Return the same answer piece by piece.
+
+        Args:
+            messages: Mappings of ``role`` and ``content``.
+            tools: Descriptions of functions that the answer may call; None: none.
+            constraint: Constraint of the text, as of ``generate``.
+            **settings: Settings, as of ``generate``.
+
+        Raises:
+            ArgumentError: As of ``chat``.
+        """
         return self._begin(self.tokenizer.encode_chat(messages, tools), constraint, settings)
 
     def _begin(self, tokens: Sequence[int], constraint: Any, settings: dict[str, Any]) -> TextStream:
@@ -216,11 +259,28 @@ class LanguageModel:
     # numbers
 
     def logits(self, prompt: Prompt) -> np.ndarray[Any, Any]:
-        """Return the logits after each token of a prompt, f32 (tokens, vocabulary): ``network.forward``'s bits."""
+        """Return the logits after each token of a prompt, f32 (tokens, vocabulary): ``network.forward``'s bits.
+
+        Args:
+            prompt: Text, or tokens.
+
+        Raises:
+            ArgumentError: A prompt that does not fit the context, or has no tokens.
+        """
         return self.engine.logits(self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt)
 
     def embed(self, texts: Any) -> Any:
-        """Raise ArgumentError: this is a model of text, not of embeddings."""
+        """Raise ArgumentError: this is a model of text, not of embeddings.
+
+        Args:
+            texts: Texts.
+
+        Returns:
+            Nothing.
+
+        Raises:
+            ArgumentError: Always.
+        """
         del texts
         raise ArgumentError(f"{self.name}.embed", "the model writes texts and makes no embeddings",
                             expected="an encoder", got="a language model", remedy="Load one, such as MiniLM",

@@ -33,17 +33,31 @@ def load(
     source: Any, *, on: str | Device | None = None, weights: str = "f32", compute: str = "exact",
     context_length: int | None = None, name: str | None = None, adapters: Any = None, **settings: Any,
 ) -> LanguageModel | Embedder:  # fmt: skip
-    """Return the model in ``source``: a HuggingFace folder, a ``.gguf`` or ``.safetensors`` file, or bytes.
+    """Return the model in a file or folder.
 
-    ``on``: the device. ``weights``: how they are kept: "f32", "stored" (the blocks of a GGUF file as they are; what it
-    has not in blocks is f32), or rounded to blocks of 4 or 8 bits, "q4_0", "q4_1" and "q8_0". ``compute``: how products
-    are computed: "exact", f32 in the canonical order, or by whole numbers of 8 or 12 bits, "q8" and "q12"
-    (docs/numerics.md, section 2), faster and less exact; the same on every device each. ``context_length``: the most
-    tokens of prompt and text, at most the model's own, which is the default. ``adapters``: a folder or file of LoRA, as
-    PEFT writes it for a HuggingFace checkpoint, which is merged into weights of f32. ``settings`` go to the engine
-    (``loom.models.inference.InferenceEngine``): ``cache_nbytes``, ``sequences`` ..; a model that makes vectors of texts
-    is returned as an ``Embedder``, whose settings are ``pooling`` and ``normalize``. Errors are those of
-    ``open_checkpoint``, ``describe`` and ``Tokenizer.of``.
+    Args:
+        source: HuggingFace folder, a ``.gguf`` or ``.safetensors`` file, or bytes.
+        on: Device, or its name; None: the default device.
+        weights: Form in which they are kept: "f32", "stored" (the blocks of a GGUF file as they are; what it has not in
+            blocks is f32), or rounded to blocks of 4 or 8 bits, "q4_0", "q4_1" and "q8_0".
+        compute: Products of weights: "exact", f32 in the canonical order, or by whole numbers of 8 or 12 bits, "q8" and
+            "q12" (docs/numerics.md, section 2), faster and less exact; the same on every device each.
+        context_length: Most tokens of prompt and text; None: the model's own, which is the most.
+        name: Name that the model calls itself; None: that of the source.
+        adapters: Folder or file of LoRA, as PEFT writes it for a HuggingFace checkpoint, which is merged into weights
+            of f32; None: none.
+        **settings: Settings of the engine (``loom.models.inference.InferenceEngine``): ``cache_nbytes``, ``sequences``
+            ..; of an ``Embedder`` ``pooling`` and ``normalize``.
+
+    Returns:
+        ``LanguageModel``; of a model that makes vectors of texts an ``Embedder``.
+
+    Raises:
+        ArgumentError: There is no such form or product; a setting that the model has not, or that has no effect; an
+            architecture that is not done.
+        DTypeError: Not a device.
+        DeviceError: There is no such device.
+        FileError: The files cannot be read, or are no checkpoint.
     """
     one_of(weights, f"{_WHERE}, weights", WEIGHTS)
     one_of(compute, f"{_WHERE}, compute", _COMPUTES)

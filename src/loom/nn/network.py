@@ -187,7 +187,7 @@ class Network(Runner):
             ArgumentError: No model of the bundle is called so, or it has several; the file holds no network, or weights
                 that are missing, strange or do not fit; ``input`` has no effect.
             DTypeError: Not a document; not a device.
-            SpecError: Not a bundle; the document has problems, all of them listed.
+            SpecError: Neither a bundle nor a .safetensors; the document has problems, all of them listed.
             FileError: The file cannot be read.
         """
         net = cls._load(_files().read_saved(source, id, input), on)
@@ -517,7 +517,7 @@ class Network(Runner):
         if resume and self.model.is_shared:
             raise StateError("train, resume", "its weights are another's too, who may have changed them",
                              expected="weights of its own", got="shared ones", remedy="Train anew")  # fmt: skip
-        if mode != "normal" or "config" in settings:
+        if not isinstance(mode, str) or mode != "normal" or "config" in settings:
             from loom.nn.tween.fitting import train_in
 
             for name, given in (("devices", devices), ("workers", workers), ("address", address), ("audit", audit)):
@@ -552,7 +552,8 @@ class Network(Runner):
             config: Settings; None: the defaults of ``TweenConfig``.
 
         Raises:
-            ArgumentError: There is no such mode; not a config; a network whose inputs are no numbers.
+            ArgumentError: There is no such mode; not a config, or one with a setting that has no effect in the mode.
+            StateError: The weights are kept quantised.
         """
         from loom.nn.tween import TweenState
 

@@ -15,23 +15,21 @@ from loom.core.arrays import read_array
 from loom.core.conversions import show
 from loom.core.dlpack import is_torch, require_no_gradient
 from loom.core.dtype import lookup, of_numpy
-from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
+from loom.core.errors import DTypeError, ShapeError
+from loom.importers.ports import ArrayInfo, check_names, check_shapes
 from loom.onnx.values import dtype_of_element, element_of_dtype, numpy_of_element
 from loom.tensor.arrays.tensor import Tensor
 
-__all__ = ["ValueInfo", "arrays_of", "check_lengths", "check_names", "check_output", "info_of", "read_given"]
+__all__ = ["ValueInfo", "arrays_of", "check_output", "info_of", "read_inputs"]
 
 
 @dataclass(frozen=True)
-class ValueInfo:
+class ValueInfo(ArrayInfo):
     """An input or output: its name, dtype, and shape (a length, a name of a length, or None), None if unknown.
 
     ``kind``: tensor, sequence (whose values have the dtype), optional, or maps (of an output: dicts of scores).
     """
 
-    name: str
-    dtype: str
-    shape: tuple[int | str | None, ...] | None
     kind: str = "tensor"
 
 
@@ -61,25 +59,33 @@ def _length(dimension: Any) -> int | str | None:
     return dimension.dim_param or None
 
 
-def check_names(given: Mapping[str, Any], needed: Sequence[str], known: Sequence[str], where: str) -> None:
-    """ArgumentError unless all ``needed`` inputs are given, and none that is not ``known``."""
-    if not isinstance(cast("Any", given), Mapping):
-        raise ArgumentError(where, "inputs without names", expected="a mapping: name -> array",
-                            got=type(given).__name__, remedy="Pass {" + ", ".join(f"{n!r}: array" for n in known) + "}"
-                            )  # fmt: skip
-    unknown, missing = sorted(set(map(str, given)) - set(known)), sorted(set(needed) - set(given))
-    if unknown or missing:
-        remedy = f"Pass {', '.join(missing)}" if missing else near_matches(unknown[0], list(known))
-        raise ArgumentError(where, "not the inputs of the model", expected=", ".join(sorted(needed)) or "none",
-                            got=", ".join(sorted(map(str, given))) or "none",
-                            remedy=remedy or "Leave the others out")  # fmt: skip
+def read_inputs(
+    given: Mapping[str, Any],
+    infos: Mapping[str, ValueInfo],
+    needed: Sequence[str],
+    where: str,
+    *,
+    tensors: bool = False,
+) -> dict[str, Any]:
+    """Return inputs as arrays by name (sequences as lists, None of an optional value that is not there).
 
-
-def read_given(value: Any, info: ValueInfo, where: str) -> Any:
-    """Return an input as an array (of a sequence a list of them, None of an optional value that is not there).
-
-    DTypeError and ShapeError for another dtype or rank than the model's.
+    ``tensors`` stay. ArgumentError for names that are unknown or missing, DTypeError and ShapeError for another dtype,
+    rank or length than the model's.
     """
+    check_names(given, needed, list(infos), where)
+    found = {
+        name: value if tensors and isinstance(value, Tensor) else _read_given(value, infos[name], where)
+        for name, value in given.items()
+    }
+    for name, value in found.items():
+        if isinstance(value, Tensor) and value.dtype != infos[name].type:
+            raise DTypeError(where, f"{name!r} has another dtype", expected=infos[name].dtype, got=value.dtype,
+                             remedy="Convert it with astype")  # fmt: skip
+    check_shapes({n: a for n, a in found.items() if infos[n].kind == "tensor"}, infos, where)
+    return found
+
+
+def _read_given(value: Any, info: ValueInfo, where: str) -> Any:
     if info.kind == "optional" and value is None:
         return None
     if info.kind == "sequence" or (info.kind == "optional" and isinstance(value, (list, tuple))):
@@ -108,25 +114,6 @@ def _on_host(value: Any, where: str) -> Any:
         return value
     require_no_gradient(value, where)
     return show(*read_array(value.detach().cpu(), where))
-
-
-def check_lengths(found: Mapping[str, Any], infos: Mapping[str, ValueInfo], where: str) -> None:
-    """Refuse ranks and lengths that the model fixes otherwise, and one name that has two lengths."""
-    lengths: dict[str, int] = {}
-    for name, a in found.items():
-        if infos[name].kind != "tensor":
-            continue
-        shape = infos[name].shape
-        if shape is not None and len(shape) != len(a.shape):
-            raise ShapeError(where, f"{name!r} has another shape", expected=shape, got=a.shape, remedy="Reshape it")
-        for n, wanted in zip(a.shape, shape or (), strict=False):
-            expected = lengths.setdefault(wanted, n) if isinstance(wanted, str) else wanted
-            if expected is not None and expected != n:
-                remedy = (
-                    f"Lengths called {wanted!r} are {expected}" if isinstance(wanted, str)
-                    else "The model was written for this length; export it with a dynamic one"
-                )  # fmt: skip
-                raise ShapeError(where, f"{name!r} has another shape", expected=shape, got=a.shape, remedy=remedy)
 
 
 def check_output(info: ValueInfo, value: Any) -> None:

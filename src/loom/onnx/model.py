@@ -8,17 +8,16 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loom.core.dtype import lookup
-from loom.core.errors import ArgumentError, DTypeError
-from loom.onnx.given import arrays_of, check_lengths, check_names, check_output, info_of, read_given
+from loom.core.errors import ArgumentError
+from loom.importers.latestprograms import LatestPrograms, LimitedProgram
+from loom.importers.ports import check_names, name_arguments
+from loom.onnx.given import arrays_of, check_output, info_of, read_inputs
 from loom.onnx.reading import ReadModel, read_model
 from loom.onnx.recording import GraphRecording
 from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded, onnx
@@ -28,23 +27,17 @@ from loom.runtime.registry import device as device_of
 from loom.storage.atomic import replace_file
 from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.arrays.tensor import input as tensor_input
-from loom.tensor.program import TensorProgram
-from loom.tensor.program import compile as compile_program
 from loom.tensor.selecting.outside import IndexLimits
 
 if TYPE_CHECKING:
+    from loom.importers.recordings import GraphPass
     from loom.nn.base.locks import Lock
     from loom.nn.train.loop.history import History
     from loom.nn.train.optimizers import Optimizer
     from loom.nn.train.schedules import Schedule
-    from loom.onnx.learning import Learning
     from loom.onnx.training import OnnxGraph
 
 __all__ = ["OnnxModel", "load"]
-
-_MOST_PROGRAMS = 32
-"""Compiled programs that a model keeps."""
-
 
 _Maker = Callable[[list[np.ndarray[Any, Any]]], Any]
 """What makes an output of the arrays that a program gave."""
@@ -66,22 +59,34 @@ def _maker(value: Held, ends: list[Tensor]) -> _Maker:
     return lambda read: read[at]
 
 
-@dataclass
-class _Compiled:
-    program: TensorProgram | None
-    fed: dict[str, tuple[str, int]]
-    results: list[_Maker]
-    limits: IndexLimits
+class _Compiled(LimitedProgram):
+    """A program, the places of inputs that it is ``fed``, and what makes its ``results``."""
+
+    def __init__(
+        self, values: Sequence[Held], limits: IndexLimits, device: Any, fed: Mapping[str, tuple[str, int]]
+    ) -> None:
+        ends: list[Tensor] = []
+        self.results = [_maker(value, ends) for value in values]
+        super().__init__(ends, limits, device, "onnx")
+        self.fed = {feed: at for feed, at in fed.items() if feed in self.inputs}
 
 
 def load(
     source: str | os.PathLike[str] | bytes | Any, *, on: Any = None, trained: Sequence[str] | None = None
 ) -> OnnxModel:
-    """Return the model of an ONNX file, its bytes, or a ``ModelProto``, to run on a device.
+    """Return the model of an ONNX file, to run on a device.
 
-    ``trained``: the initializers that ``parameters`` has; else all of floats that have axes and that operators take
-    as weights. FileError: it cannot be read, is cut off or malformed, or has data outside its folder. ArgumentError:
-    operators that are not done, by domain, name and opset. DTypeError: a dtype that Loom has not.
+    Args:
+        source: ONNX file, its bytes, or a ``ModelProto``.
+        on: Device, or its name; None: the default device.
+        trained: Names of the initializers that ``parameters`` has; None: all of floats that have axes and that
+            operators take as weights.
+
+    Raises:
+        ArgumentError: Not a model; operators that are not done, by domain, name and opset.
+        DTypeError: A dtype that Loom has not; not a device.
+        FileError: It cannot be read, is cut off or malformed, or has data outside its folder.
+        DeviceError: There is no such device.
     """
     import loom.onnx.operators  # pyright: ignore[reportUnusedImport] - enters the operators  # noqa: F401
 
@@ -103,12 +108,11 @@ class OnnxModel:
         self._nodes: Any = graph.node
         self._initializers: dict[str, np.ndarray[Any, Any]] = dict(arrays)
         self._arrays: dict[Any, Any] = {id(a): (a, array(a, on=device)) for a in arrays.values()}
-        self._defaults = {name: a for name, a in arrays.items() if name in {i.name for i in graph.input}}
         self.inputs = tuple(info_of(i) for i in graph.input if i.name not in arrays)
         self.outputs = tuple(info_of(o) for o in graph.output)
-        self._optional = {i.name: info_of(i) for i in graph.input if i.name in arrays}
+        self._infos = {i.name: i for i in self.inputs} | {i.name: info_of(i) for i in graph.input if i.name in arrays}
         self._specialised: frozenset[str] = frozenset()
-        self._programs: OrderedDict[Any, _Compiled] = OrderedDict()
+        self._programs = LatestPrograms[_Compiled]()
         self._trained = trained
         self._weights: Weights | None = None
         self._training: OnnxGraph | None = None
@@ -141,8 +145,7 @@ class OnnxModel:
                 self._initializers |= {name: self._initializers[old] for name, old in twins.items()}
                 graph = onnx.GraphProto(node=self._nodes, output=self._read.graph.output)
                 self._weights = Weights(graph, self._initializers, self._device, self._trained)
-                while self._programs:
-                    self._free(self._programs.popitem()[1])
+                self._programs.shrink(0)
             return self._weights
 
     @property
@@ -164,7 +167,15 @@ class OnnxModel:
             return {name: held.numpy() for name, held in self._as_weights().all.items()}
 
     def load_weights(self, weights: Mapping[str, Any]) -> None:
-        """Write parameters and state, all or some, by name; ArgumentError for a name that there is not."""
+        """Write parameters and state.
+
+        Args:
+            weights: Arrays by name, all or some.
+
+        Raises:
+            ArgumentError: The model has no such weight.
+            ShapeError: An array of another shape.
+        """
         held = self._as_weights().all
         check_names(weights, [], list(held), "onnx.load_weights")
         with self.lock:
@@ -174,19 +185,32 @@ class OnnxModel:
                 self._training.training = None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a file with its weights as they are now; FileError if it is too large for one."""
+        """Write the model to a file with its weights as they are now.
+
+        Args:
+            path: File, in place of one there.
+
+        Raises:
+            FileError: The model is too large for one file.
+        """
         changed = {} if self._weights is None else self.weights()
         replace_file(Path(path), with_weights(self._read, self._nodes, self._initializers | changed))
 
     # recording
 
-    def record(self, inputs: Mapping[str, Any], *, learning: Learning | None = None) -> dict[str, Tensor]:
+    def record(self, inputs: Mapping[str, Any], *, learning: GraphPass | None = None) -> dict[str, Tensor]:
         """Return the outputs by name as tensors that are made of the inputs and of ``parameters``.
 
-        ``inputs``: tensors by name; an input whose values decide shapes may be an array. What is returned is
-        differentiable, compiled and exported as any tensor. ArgumentError for another set of names, and for a tensor
-        whose values are needed; DTypeError, ShapeError for one of another kind. ``learning``: what a step of training
-        does besides.
+        What is returned is differentiable, compiled and exported as any tensor.
+
+        Args:
+            inputs: Tensors by name; an input whose values decide shapes may be an array.
+            learning: Pass of a training, which draws what Dropout drops and takes new running means; None: none.
+
+        Raises:
+            ArgumentError: Names are missing or strange; a tensor whose values are needed.
+            DTypeError: An input of another dtype.
+            ShapeError: An input of another shape.
 
         >>> import loom.onnx, numpy, onnx
         >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[n, 2] x) => (float[n, 2] y) <float[2] w = {2, 3}>'
@@ -199,14 +223,7 @@ class OnnxModel:
         [5.0, 7.0]
         """
         where = "onnx.record"
-        infos = {i.name: i for i in self.inputs} | self._optional
-        check_names(inputs, [i.name for i in self.inputs], list(infos), where)
-        given = {n: v if isinstance(v, Tensor) else read_given(v, infos[n], where) for n, v in inputs.items()}
-        for name, value in given.items():
-            if isinstance(value, Tensor) and value.dtype != lookup(infos[name].dtype):
-                raise DTypeError(where, f"{name!r} has another dtype", expected=infos[name].dtype, got=value.dtype,
-                                 remedy="Convert it with astype")  # fmt: skip
-        check_lengths(given, infos, where)
+        given = read_inputs(inputs, self._infos, [i.name for i in self.inputs], where, tensors=True)
         try:
             made, _ = self._run_graph(given, self._as_weights().all, learning)
         except ValuesNeeded as needed:
@@ -222,11 +239,11 @@ class OnnxModel:
         return found
 
     def _run_graph(
-        self, given: Mapping[str, Held], weights: Mapping[str, Tensor], learning: Learning | None = None
+        self, given: Mapping[str, Held], weights: Mapping[str, Tensor], run: GraphPass | None = None
     ) -> tuple[list[Held], IndexLimits]:
         read = self._read
         recording = GraphRecording(
-            read.opsets, read.functions, self._device, self._arrays, read.initializers, read.array, learning
+            read.opsets, read.functions, self._device, self._arrays, read.initializers, read.array, run
         )
         scope: dict[str, Held | None] = {**self._initializers, **weights, **given}
         made = recording.within(scope, self._nodes, [o.name for o in read.graph.output], read.opsets)
@@ -235,28 +252,25 @@ class OnnxModel:
     # running
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the outputs by name, for arrays by the names of the inputs; sequences are lists of arrays.
+        """Return the outputs by name; sequences are lists of arrays.
 
-        ArgumentError: names that the model has not, or that are missing. DTypeError, ShapeError: another kind of array.
-        IndexOutside: an index that an operator is given is outside.
+        Args:
+            inputs: Arrays by the names of the inputs; a list of them for a sequence.
+
+        Raises:
+            ArgumentError: Names are missing or strange.
+            DTypeError: An array of another dtype.
+            ShapeError: An array of another shape.
+            IndexOutside: An index that an operator is given is outside.
         """
-        given = self._read_inputs(inputs)
+        given = read_inputs(inputs, self._infos, [i.name for i in self.inputs], "onnx.run")
         with self.lock:
-            key = self._key(given)
-            found = self._programs.get(key)
+            found = self._programs.find(self._key(given))
             if found is None:
                 found = self._compile(given)
-                self._programs[self._key(given)] = found
-                if len(self._programs) > _MOST_PROGRAMS:
-                    self._free(self._programs.popitem(last=False)[1])
-            else:
-                self._programs.move_to_end(key)
-            read: list[np.ndarray[Any, Any]] = []
-            if found.program is not None:
-                values = {n: arrays_of(v) for n, v in given.items()}
-                found.program.run(**{fed: values[name][k] for fed, (name, k) in found.fed.items()})
-                read = found.program.read()
-                found.limits.require(read[len(read) - len(found.limits.ends) :])
+                self._programs.add(self._key(given), found)
+            values = {n: arrays_of(v) for n, v in given.items()}
+            read = found.run({fed: values[name][k] for fed, (name, k) in found.fed.items()})
         return {info.name: make(read) for info, make in zip(self.outputs, found.results, strict=True)}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -264,26 +278,8 @@ class OnnxModel:
 
         Tensors of PyTorch are taken as arrays are. Errors are those of ``run``.
         """
-        names = [i.name for i in (*self.inputs, *self._optional.values())]
-        if len(args) > len(names):
-            raise ArgumentError("onnx.run", "too many arrays", expected=", ".join(names) or "none", got=len(args),
-                                remedy="Leave some out")  # fmt: skip
-        given = dict(zip(names, args, strict=False))
-        for name in kwargs:
-            if name in given:
-                raise ArgumentError("onnx.run", f"{name!r} is given twice", expected="once", got="twice",
-                                    remedy="Leave one out")  # fmt: skip
-        found = tuple(self.run(given | kwargs).values())
+        found = tuple(self.run(name_arguments(list(self._infos), args, kwargs, "onnx.run")).values())
         return found[0] if len(found) == 1 else found
-
-    def _read_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        known = {i.name: i for i in self.inputs}
-        names = known | self._optional
-        where = "onnx.run"
-        check_names(inputs, list(known), list(names), where)
-        found = {name: read_given(value, names[name], where) for name, value in inputs.items()}
-        check_lengths(found, names, where)
-        return found
 
     def _key(self, given: Mapping[str, Any]) -> Any:
         def key_of(name: str, a: np.ndarray[Any, Any]) -> tuple[Any, ...]:
@@ -310,29 +306,19 @@ class OnnxModel:
                 self._specialised |= more
 
     def _record(self, given: Mapping[str, Any], fed: Mapping[str, tuple[str, int]]) -> _Compiled:
-        infos = {i.name: i for i in self.inputs} | self._optional
         places: dict[str, list[Value]] = {name: [] for name in given}
         for feed, (name, k) in fed.items():
             a = arrays_of(given[name])[k]
             is_fed = name not in self._specialised
-            places[name].append(tensor_input(feed, a.shape, lookup(infos[name].dtype)) if is_fed else a)
+            places[name].append(tensor_input(feed, a.shape, self._infos[name].type) if is_fed else a)
         scope: dict[str, Held] = {
             name: EMPTY if v is None else ValueSequence(places[name]) if isinstance(v, list) else places[name][0]
             for name, v in given.items()
         }
-        ends: list[Tensor] = []
         made, limits = self._run_graph(scope, {} if self._weights is None else self._weights.all)
         for info, value in zip(self.outputs, made, strict=True):
             check_output(info, value)
-        results = [_maker(value, ends) for value in made]
-        ends += limits.ends
-        program = compile_program(ends, on=self._device, name="onnx") if ends else None
-        used = set(program.inputs) if program is not None else set[str]()
-        return _Compiled(program, {feed: at for feed, at in fed.items() if feed in used}, results, limits)
-
-    def _free(self, compiled: _Compiled) -> None:
-        if compiled.program is not None:
-            compiled.program.free()
+        return _Compiled(made, limits, self._device, fed)
 
     # training
 
@@ -350,20 +336,44 @@ class OnnxModel:
         progress: bool | None = None,
         **settings: Any,
     ) -> History:
-        """Train ``parameters`` with samples ``x`` (n, ...) and targets ``y`` (n, ...); return the history.
+        """Train ``parameters`` with samples and targets.
 
-        Of several inputs ``x`` is a mapping by name, of several outputs ``y`` is, of those that are trained on.
-        ``settings`` are those of ``loom.nn.train.TrainConfig`` (``loss``, ``learning_rate``, ``epochs``,
-        ``batch_size``, ``clip_norm``, ...). Without ``loss``: cross-entropy for classes and one-hot rows, of
-        probabilities where a Softmax or Sigmoid makes the output, else the mean squared error. ``frozen``: parameters
-        that stay as they are. Operators do what the graph says: normalisation by running means is by constants, unless
-        ``batch_statistics`` has it use those of each batch, and move the running ones. Dropout whose graph says
-        ``training_mode`` is drawn by ``seed`` and step. Errors are those of ``Network.train``.
+        Without ``loss``: cross-entropy for classes and one-hot rows, of probabilities where a Softmax or Sigmoid makes
+        the output, else the mean squared error. Dropout whose graph says ``training_mode`` is drawn by ``seed`` and
+        step.
+
+        Args:
+            x: Samples (n, ...), of several inputs by name.
+            y: Targets (n, ...), of several outputs by name.
+            validation: Pair of samples and targets that are measured after each epoch; None: none.
+            optimizer: Name of an optimiser, or one with settings.
+            schedule: Name of a schedule of learning rates, or one with settings; None: the rate stays.
+            frozen: Names of parameters that stay as they are.
+            batch_statistics: Whether normalisation uses the means of each batch, and moves the running ones; else those
+                are constants.
+            resume: Whether it goes on from where the last training stopped, up to ``epochs`` in all.
+            progress: Whether a bar is drawn; None: on a terminal or in a notebook.
+            **settings: Settings of ``loom.nn.train.TrainConfig`` (``loss``, ``learning_rate``, ``epochs``,
+                ``batch_size``, ``clip_norm``, ...).
+
+        Returns:
+            History: losses, rates and measures of each epoch.
+
+        Raises:
+            ArgumentError: A setting is unknown, unusable or has no effect; names are not those of inputs or outputs; a
+                class outside; nothing can be trained.
+            DTypeError: Not numbers, or not of the kind needed.
+            ShapeError: Samples and targets differ in number, or from the shapes of the model.
+            EmptyError: No samples.
+            NotFinite: NaN or an infinity among the samples, or met in training.
         """
         from loom.onnx.training import OnnxGraph
 
         with self.lock:
             if self._training is None:
-                self._training = OnnxGraph(self, self._device)
+                self._training = OnnxGraph(
+                    self.inputs, self.outputs, self._as_weights(), self._read,
+                    lambda inputs, run: self.record(inputs, learning=run), self.lock, self._device,
+                )  # fmt: skip
         how = (optimizer, schedule, resume, progress)
         return self._training.fit(x, y, validation, how, frozen, batch_statistics, settings)

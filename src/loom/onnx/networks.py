@@ -22,8 +22,15 @@ _WHERE = "onnx.load_network"
 def load_network(source: Any, *, on: str | Device | None = None) -> Network:
     """Return the network that ``loom.export.export_onnx`` wrote: its document, weights and running statistics.
 
-    ``source``: a path, bytes, or a ``ModelProto`` of onnx. FileError: a model that Loom did not write, or whose weights
-    are not those that were written (``load`` runs such a model); what ``load`` raises.
+    Args:
+        source: Path, bytes, or a ``ModelProto`` of onnx.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        DTypeError: A dtype that Loom has not; not a device.
+        FileError: It cannot be read; a model that Loom did not write, or whose weights are not those that were written
+            (``load`` runs such a model).
+        DeviceError: There is no such device.
 
     >>> import loom
     >>> from loom.export import to_onnx

@@ -12,16 +12,16 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.dtype import of_numpy
-from loom.core.errors import ArgumentError, DTypeError, FileError
+from loom.core.errors import ArgumentError, DTypeError
+from loom.importers.recordings import GraphPass
 from loom.onnx.folding import fold
 from loom.onnx.functions import is_own
-from loom.onnx.learning import Learning
 from loom.onnx.operatorschemas import formals, schema_of, tensor_type
 from loom.onnx.protos import domain_of, opsets_of
 from loom.onnx.registry import OPERATORS, NodeCall
-from loom.onnx.values import Held, Value, ValueSequence, element_of_dtype, onnx
-from loom.tensor.arrays.tensor import Tensor, array
-from loom.tensor.selecting.outside import IndexLimits
+from loom.onnx.scopes import ScopedRecording
+from loom.onnx.values import Held, ValueSequence, element_of_dtype, onnx
+from loom.tensor.arrays.tensor import Tensor
 
 __all__ = ["GraphRecording", "is_done"]
 
@@ -40,49 +40,17 @@ def is_done(node: Any, opsets: Mapping[str, int], functions: Mapping[tuple[str, 
     return schema is not None and (schema.has_function or schema.has_context_dependent_function)
 
 
-class GraphRecording:
-    """One recording of a graph. ``kept_arrays``: what earlier recordings made of weights."""
+class GraphRecording(ScopedRecording):
+    """One recording of a graph. ``kept``: what earlier recordings made of weights."""
 
     def __init__(
-        self,
-        opsets: Mapping[str, int],
-        functions: Mapping[tuple[str, str], Any],
-        device: Any,
-        kept_arrays: dict[Any, Any],
+        self, opsets: Mapping[str, int], functions: Mapping[tuple[str, str], Any], device: Any, kept: dict[Any, Any],
         initializers: Callable[[Any], Mapping[str, np.ndarray[Any, Any]]],
-        read_tensor: Callable[[Any], np.ndarray[Any, Any]],
-        learning: Learning | None = None,
-    ) -> None:
-        self.opsets, self.functions, self.device = opsets, functions, device
-        self._kept, self._initializers, self.read_tensor = kept_arrays, initializers, read_tensor
-        self.learning, self.limits = learning, IndexLimits()
-        self._tensors: dict[int, tuple[Any, Tensor]] = {}
-        self._scopes: list[dict[str, Held | None]] = []
+        read_tensor: Callable[[Any], np.ndarray[Any, Any]], run: GraphPass | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(device, run, kept, read_tensor)
+        self.opsets, self.functions, self._initializers = opsets, functions, initializers
         self._nodes = 0
-
-    # what operators ask
-
-    def tensor(self, value: Value) -> Tensor:
-        """Return a value as a tensor; of one array always the same."""
-        if isinstance(value, Tensor):
-            return value
-        kept = self._kept.get(id(value)) or self._tensors.get(id(value))
-        if kept is None:
-            kept = self._tensors[id(value)] = value, array(value, on=self.device)
-        return kept[1]
-
-    def value_of(self, name: str) -> Any:
-        """Return a value by its name; FileError for one that no node before has made."""
-        return self._look_up(name, "a named value")
-
-    def make_once(self, key: tuple[Any, ...], source: Value, make: Callable[[], Value]) -> Value:
-        """Return what is made of an array, once for all recordings."""
-        if not isinstance(source, np.ndarray) or id(source) not in self._kept:
-            return make()
-        whole = (*key, id(source))
-        if whole not in self._kept:
-            self._kept[whole] = make()
-        return self._kept[whole]
 
     def graph(self, graph: Any, inputs: Sequence[Held]) -> list[Any]:
         """Record a body over the names around it, and return its outputs."""
@@ -110,21 +78,13 @@ class GraphRecording:
                 self._node(node)
             if apart:  # a function may leave outputs out, which a node may not name then
                 return [scope.get(name) for name in outputs]
-            return [self._look_up(name, "an output of the graph") for name in outputs]
+            return [self.value_of(name, "an output of the graph") for name in outputs]
         finally:
             self._scopes, self.opsets = around, before
 
-    def _look_up(self, name: str, what: str) -> Any:
-        for scope in reversed(self._scopes):
-            if name in scope:
-                return scope[name]
-        remedy = "The graph has a cycle or lacks an input; check it with onnx.checker"
-        raise FileError("onnx.load", f"{what} is made by no node before it", expected="a name made before", got=name,
-                        remedy=remedy)  # fmt: skip
-
     def _node(self, node: Any) -> None:
         self._nodes += 1
-        inputs = [self._look_up(n, f"an input of {node.op_type} {node.name!r}") if n else None for n in node.input]
+        inputs = [self.value_of(n, f"an input of {node.op_type} {node.name!r}") if n else None for n in node.input]
         domain = domain_of(node.domain)
         call = NodeCall(node, self.opsets.get(domain, 0), inputs, self)
         if self._nodes > _MOST_NODES:

@@ -6,41 +6,22 @@ Layer: onnx. Invariant: every attribute of a node is read by the function that r
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
-from loom.importers.operatorcalls import OperatorCall, RecordingScope
+from loom.importers.operatorcalls import OperatorCall
 from loom.importers.operatorrows import Operator, operators
-from loom.onnx.learning import Learning
+from loom.onnx.scopes import ScopedRecording
 from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded, check_size, dtype_of_element, onnx
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.record.graph import INPUT, PARAMETER, ancestors
 
-__all__ = ["OPERATORS", "Made", "NodeCall", "Scope", "operator"]
+__all__ = ["OPERATORS", "Made", "NodeCall", "operator"]
 
 Made = Held | Sequence[Held | None]
-
-
-class Scope(RecordingScope, Protocol):
-    """What recording a node may ask of the graph that it stands in."""
-
-    learning: Learning | None
-    read_tensor: Callable[[Any], np.ndarray[Any, Any]]
-
-    def tensor(self, value: Value) -> Tensor:
-        """Return a value as a tensor; of one array always the same."""
-        ...
-
-    def value_of(self, name: str) -> Any:
-        """Return a value by its name; FileError for one that no node before has made."""
-        ...
-
-    def make_once(self, key: tuple[Any, ...], source: Value, make: Callable[[], Value]) -> Value:
-        """Return what is made of an array, once for all recordings."""
-        ...
 
 
 OPERATORS: dict[tuple[str, str], Operator[NodeCall]] = {}
@@ -63,9 +44,9 @@ class NodeCall(OperatorCall):
 
     arguments = "attributes"
     remedy = "Export the model without it, or convert it with onnx.version_converter"
-    scope: Scope
+    scope: ScopedRecording
 
-    def __init__(self, node: Any, opset: int, inputs: Sequence[Held | None], scope: Scope) -> None:
+    def __init__(self, node: Any, opset: int, inputs: Sequence[Held | None], scope: ScopedRecording) -> None:
         self.node, self.opset, self.inputs = node, opset, list(inputs)
         self._attributes: Mapping[str, Any] = {a.name: a for a in node.attribute}
         super().__init__(scope, node.op_type, set(self._attributes))

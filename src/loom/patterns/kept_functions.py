@@ -1,9 +1,9 @@
 """Programs that are run over memory at once: recorded by hand, or of a function of tensors and run without its record.
 
 Layer: patterns, over tensors. ``run`` is for what no operation of tensors is: several results of one run, or one of
-which the host reads something before it goes on. ``recorded`` keeps what a function makes of operands of a kind, so that
-a later call records nothing. Both are kept where programs of records are. Invariant: what a recording depends on is in
-its key.
+which the host reads something before it goes on. ``recorded`` keeps what a function makes of operands of a kind, so
+that a later call records nothing. Both are kept where programs of records are. Invariant: what a recording depends on
+is in its key.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_list
-from loom.nn.graphs import ArrayInfo
+from loom.importers.ports import ArrayInfo
 from loom.pytorch.graph import AtenGraph, AtenNode, Ref, TypeName
 from loom.pytorch.ranges import LEAST, Ranges, Way, open_guards
 from loom.pytorch.recording import is_done

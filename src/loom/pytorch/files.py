@@ -92,7 +92,14 @@ def read_state_dict(source: str | os.PathLike[str]) -> dict[str, Array]:
     """Return the arrays of a file of weights by name: a .safetensors, or what ``torch.save`` wrote of a state_dict.
 
     Nothing of the file is run: of PyTorch's files weights alone are read (``weights_only=True``), and one that holds
-    more, a whole module among them, is refused. FileError for what cannot be read.
+    more, a whole module among them, is refused.
+
+    Args:
+        source: .safetensors, or a file that ``torch.save`` wrote of a state_dict.
+
+    Raises:
+        DTypeError: Not a path; it holds more than arrays, or a dtype that Loom has not.
+        FileError: The file cannot be read, is broken, or holds more than weights.
     """
     where = "loom.pytorch.read_state_dict"
     path = Path(source) if isinstance(source, str) else path_of(source, where)

@@ -65,7 +65,7 @@ def from_torch(
     Raises:
         ArgumentError: The module cannot be traced, with what stands in the way; it has operators that are not done, or
             hooks.
-        DTypeError: A file of weights instead of a module; dtypes that Loom has not.
+        DTypeError: Not a module; dtypes that Loom has not.
     """
     if isinstance(module, (str, bytes, os.PathLike)):
         raise DTypeError(_WHERE, "a file of weights tells no module", expected="a torch.nn.Module",

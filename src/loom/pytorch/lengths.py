@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError
-from loom.nn.graphs import ArrayInfo
+from loom.importers.ports import ArrayInfo
 from loom.pytorch.exporting import Exported, NotExported, export
 from loom.pytorch.graph import weights_behind
 from loom.pytorch.ranges import LEAST

@@ -16,7 +16,7 @@ from loom.core.errors import ArgumentError
 from loom.core.given import path as path_of
 from loom.formats.stored_weights import read_tensors
 from loom.formats.whole_files import file_bytes
-from loom.nn.graphs import ArrayInfo
+from loom.importers.ports import ArrayInfo
 from loom.nn.spec import Snapshot
 from loom.pytorch.files import CONSTANTS, FACTS, FIRST_FORMAT, FORMAT, KEPT, MODEL, WEIGHTS, join_complex
 from loom.pytorch.graph import check_order, graph_of
@@ -32,7 +32,14 @@ __all__ = ["load"]
 def load(source: str | bytes | os.PathLike[str], *, on: str | Device | None = None) -> TorchModel:
     """Return a model that ``TorchModel.save`` wrote, of a file or its bytes; PyTorch need not be installed.
 
-    FileError for a file that cannot be read, ArgumentError for what is no such model.
+    Args:
+        source: File of ``TorchModel.save``, or its bytes.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        ArgumentError: The file holds no imported module, or a broken one.
+        DTypeError: Not a path; not a device.
+        FileError: The file cannot be read.
     """
     where = "loom.pytorch.load"
     if not isinstance(source, (bytes, bytearray)):

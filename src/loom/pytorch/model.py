@@ -17,7 +17,9 @@ from loom.core.arrays import Array
 from loom.core.conversions import show
 from loom.core.dlpack import require_no_gradient
 from loom.core.errors import ArgumentError, DTypeError, near_matches
-from loom.nn.graphs import ArrayInfo, GraphPass, TrainableGraph
+from loom.importers.ports import ArrayInfo
+from loom.importers.recordings import GraphPass
+from loom.importers.trainable import TrainableGraph
 from loom.pytorch.files import read_state_dict, save
 from loom.pytorch.graph import AtenGraph, weights_behind
 from loom.pytorch.ranges import Way, select
@@ -113,10 +115,7 @@ class TorchModel(TrainableGraph):
                                 remedy="Import it with training=True, without what is named")  # fmt: skip
         given = [inputs[i.name] for i in self.inputs]
         graph = select(ways, [i.name for i in self.inputs], [tuple(x.shape) for x in given], training=run.training)
-        recording = AtenRecording(
-            self.named(run.weights), self.device, training=run.training, words=run.words, limits=run.limits
-        )
-        made, updates = recording.run(graph, given)
+        made, updates = AtenRecording(self.named(run.weights), self.device, run).outputs(graph, given)
         run.updates.update({n: tensor.detach(new) for n, new in updates.items() if n in self.state})
         return dict(zip((o.name for o in self.outputs), made, strict=True))
 

@@ -12,10 +12,10 @@ from typing import Any, cast
 
 import loom.pytorch.operators  # pyright: ignore[reportUnusedImport] - enters the operators  # noqa: F401
 from loom.core.errors import ArgumentError
+from loom.importers.recordings import GraphPass, NodeRecording
 from loom.pytorch.graph import AtenGraph, AtenNode, Ref
 from loom.pytorch.registry import OpCall, find
 from loom.tensor.arrays.tensor import Tensor
-from loom.tensor.selecting.outside import IndexLimits
 
 __all__ = ["NUMBERS", "AtenRecording", "is_done"]
 
@@ -47,21 +47,14 @@ def is_done(op: str) -> bool:
     return op in NUMBERS or find(op) is not None
 
 
-class AtenRecording:
+class AtenRecording(NodeRecording):
     """One recording. ``weights``: tensors by the names of the module's parameters and buffers."""
 
-    def __init__(
-        self, weights: Mapping[str, Tensor], device: Any, *, training: bool,
-        words: Callable[[Sequence[int], str], Tensor], limits: IndexLimits | None = None,
-    ) -> None:  # fmt: skip
-        self.weights, self.device, self.training, self._words = weights, device, training, words
-        self.limits = IndexLimits() if limits is None else limits
+    def __init__(self, weights: Mapping[str, Tensor], device: Any, run: GraphPass) -> None:
+        super().__init__(device, run)
+        self.weights = weights
 
-    def words(self, shape: Sequence[int], where: str) -> Tensor:
-        """Return random words (u32) of this step."""
-        return self._words(shape, where)
-
-    def run(self, graph: AtenGraph, given: Sequence[Any]) -> tuple[list[Any], dict[str, Tensor]]:
+    def outputs(self, graph: AtenGraph, given: Sequence[Any]) -> tuple[list[Any], dict[str, Tensor]]:
         """Return the outputs, and the new values of state by name."""
         names = dict(zip(graph.inputs, given, strict=True))
         names |= {value: self.weights[weight] for value, weight in graph.weights.items()}
@@ -72,7 +65,7 @@ class AtenRecording:
 
     def graph(self, graph: Any, inputs: Sequence[Any]) -> list[Any]:
         """Record a graph that is an argument."""
-        return self.run(graph, inputs)[0]
+        return self.outputs(graph, inputs)[0]
 
     def run_node(self, node: AtenNode, names: Mapping[str, Any]) -> Any:
         """Return what a node gives, of values by name."""

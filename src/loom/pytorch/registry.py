@@ -7,15 +7,16 @@ operator, or the node is refused; what it gives has the dtype and the lengths th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from loom.core.dtype import DType, lookup
-from loom.importers.operatorcalls import OperatorCall, RecordingScope
+from loom.importers.operatorcalls import OperatorCall
 from loom.importers.operatorrows import Operator, operators
+from loom.importers.recordings import NodeRecording
 from loom.pytorch.graph import AtenNode, TypeName
 from loom.tensor.arrays.tensor import Tensor
 
-__all__ = ["OPERATORS", "AtenScope", "Made", "OpCall", "find", "operator"]
+__all__ = ["OPERATORS", "Made", "OpCall", "find", "operator"]
 
 Made = Any
 """A tensor, several, or whole numbers."""
@@ -27,16 +28,6 @@ _WITHOUT_EFFECT = frozenset(
      "is_coalesced")
 )  # fmt: skip
 """Arguments that change no number here: where tensors lie, and which library computes."""
-
-
-class AtenScope(RecordingScope, Protocol):
-    """The recording that a node is part of, as the node sees it."""
-
-    training: bool
-
-    def words(self, shape: Sequence[int], where: str) -> Tensor:
-        """Return random words (u32) of this step."""
-        ...
 
 
 OPERATORS: dict[str, Operator[OpCall]] = {}
@@ -57,9 +48,8 @@ class OpCall(OperatorCall):
     """A node that is recorded, with its arguments by name: tensors, whole numbers, dtypes."""
 
     remedy = "Write it otherwise in the module, or register a decomposition of it"
-    scope: AtenScope
 
-    def __init__(self, node: AtenNode, arguments: Mapping[str, Any], scope: AtenScope) -> None:
+    def __init__(self, node: AtenNode, arguments: Mapping[str, Any], scope: NodeRecording) -> None:
         name = node.op.removeprefix("aten.")
         super().__init__(scope, name, set(node.told) - _WITHOUT_EFFECT)
         self.node, self.base, self._arguments = node, name.split(".")[0], arguments

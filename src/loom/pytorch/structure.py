@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 
 from loom.core.errors import ArgumentError
+from loom.importers.ports import name_arguments
 
 __all__ = ["Leaf", "bind", "fill", "from_json", "to_json"]
 
@@ -47,15 +48,7 @@ def bind(
     given, told = call
     names = [*names, *(f"args_{k}" for k in range(len(names), len(given)))]  # those of *args have no names
     known = dict(zip(names, given, strict=False)) | dict(told)
-    if len(args) > max(len(names), len(given)):
-        raise ArgumentError(
-            where, "too many arguments", expected=", ".join(names), got=len(args), remedy="Leave some out"
-        )
-    passed = dict(zip(names, args, strict=False))
-    for name, value in kwargs.items():
-        if name in passed:
-            raise ArgumentError(where, f"{name!r} is given twice", expected="once", got="twice", remedy="Leave one out")
-        passed[name] = value
+    passed = name_arguments(names, args, kwargs, where)
     found: dict[str, Any] = {}
     for name, value in passed.items():
         if name not in known:

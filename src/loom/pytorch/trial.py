@@ -13,7 +13,7 @@ import numpy as np
 
 from loom import tensor
 from loom.core.errors import ArgumentError, LoomError
-from loom.nn.graphs import GraphPass
+from loom.importers.recordings import GraphPass
 from loom.pytorch.exporting import Exported, Made
 from loom.pytorch.graph import AtenNode
 from loom.pytorch.recording import AtenRecording
@@ -32,8 +32,7 @@ class _Trial(AtenRecording):
     def __init__(
         self, weights: Mapping[str, Tensor], device: Any, hints: Mapping[str, Made], *, training: bool
     ) -> None:
-        step = tensor.array(np.zeros(1, np.uint32), on=device)
-        super().__init__(weights, device, training=training, words=GraphPass({}, training, step).words)
+        super().__init__(weights, device, GraphPass({}, training, tensor.array(np.zeros(1, np.uint32), on=device)))
         self.hints = hints
         self.refused: dict[str, str] = {}
         """Operators, and why the first of each is refused."""
@@ -61,7 +60,7 @@ def _record(graph: Exported, weights: Mapping[str, Tensor], device: Any, *, trai
     trial = _Trial(weights, device, graph.hints, training=training)
     try:
         given = [trial.stand_ins(name)[0] for name in graph.graph.inputs]
-        return trial, trial.run(graph.graph, given)[0]
+        return trial, trial.outputs(graph.graph, given)[0]
     except _Stopped:
         return trial, []
 

@@ -33,7 +33,7 @@ def record_direct(
     (n, k), (first, length) = sizes, kept
     x, taps, out = slots
     if reverse:
-        taps = _reversed(job, taps, k)
+        taps = _reverse(job, taps, k)
     width = -(-length // SLIDING_TILE) * SLIDING_TILE + k - 1
     # sum i of the whole starts k - 1 - i elements before the row; those before ``first`` are left out
     source = _zeros_around(job, x, (n, width), k - 1 - first)
@@ -57,7 +57,7 @@ def _record_chunks(job: Signals, buffers: list[StorageLike], k: int, width: int,
         parts = parts[::2]
 
 
-def _reversed(job: Signals, source: Any, n: int) -> StorageLike:
+def _reverse(job: Signals, source: Any, n: int) -> StorageLike:
     found = job.scratch(n)
     job.chain.dispatch(steps.reverse(job.element), [source, found], [n], groups=-(-n // LANES))
     return found
@@ -73,7 +73,7 @@ def record_swapped(
         record_direct(job, [v, a, out], (n, m), kept, reverse=True)
         return
     # a correlation: the convolution of a with v reversed
-    record_direct(job, [_reversed(job, v, n), a, out], (n, m), kept, reverse=True)
+    record_direct(job, [_reverse(job, v, n), a, out], (n, m), kept, reverse=True)
 
 
 def record_spectra(
@@ -85,7 +85,7 @@ def record_spectra(
     size = convolution_length(m + n - 1)
     width = size // 2 + 1
     if reverse:
-        v = _reversed(job, v, n)
+        v = _reverse(job, v, n)
     both = Signals(job.chain, job.home, job.element, 2)
     padded, spectra, product = both.allocate(width), both.allocate(width), job.allocate(width)
     for row, (operand, length) in enumerate(((a, m), (v, n))):

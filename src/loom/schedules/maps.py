@@ -35,7 +35,7 @@ from loom.kernels.maps.nest import (
 )
 from loom.kernels.maps.pairs import paired
 
-__all__ = ["LANES", "THREADS", "Strided", "lanes_of", "map_groups", "map_kernel", "numberless", "strided"]
+__all__ = ["LANES", "THREADS", "Strided", "lanes_of", "map_groups", "map_kernel", "numberless", "plan_strided"]
 
 LANES = 512
 """Elements per workgroup where a lane makes one."""
@@ -99,7 +99,7 @@ class Strided:
     numbers: tuple[Number, ...] = ()
 
 
-def strided(nest: LoopNest, lanes: int, *, is_passing: bool = False) -> Strided:
+def plan_strided(nest: LoopNest, lanes: int, *, is_passing: bool = False) -> Strided:
     """Return what does ``nest``, which has elements. ``lanes`` is THREADS or LANES.
 
     A nest of one axis has one kernel for all lengths, and nests that differ in their numbers, or in where in the
@@ -109,14 +109,14 @@ def strided(nest: LoopNest, lanes: int, *, is_passing: bool = False) -> Strided:
     nest = paired(nest).merged()
     total = math.prod(nest.shape)
     nest, numbers = numberless(nest, () if is_passing and total <= _SHARED_DIVISIONS else BY_CONSTANTS)
-    told = _told(nest) if is_passing and total <= _SHARED_ELEMENTS else None
+    told = _with_shape(nest) if is_passing and total <= _SHARED_ELEMENTS else None
     if told is not None:
         general, words = told
-        cut, params, groups = _shared_cut(nest, total, lanes)
+        cut, params, groups = _cut_shared(nest, total, lanes)
         return Strided(_kernel(general, cut), (params, *words, *(n.value for n in numbers)), groups, numbers)
     if len(nest.shape) == 1:
         nest = _lengthless(nest, total)
-    nest, begins = _begun(nest)
+    nest, begins = _with_offsets(nest)
     cut, params, groups = _cut(nest, total, lanes)
     return Strided(_kernel(nest, cut), (params, *begins, *(n.value for n in numbers)), groups, numbers)
 
@@ -144,7 +144,7 @@ def _cut(nest: LoopNest, total: int, lanes: int) -> tuple[NestCut, int, tuple[in
     return NestCut(lanes, together, tail), rows, (-(-inner // lanes), -(-rows // together))
 
 
-def _shared_cut(nest: LoopNest, total: int, lanes: int) -> tuple[NestCut, int, tuple[int, int]]:
+def _cut_shared(nest: LoopNest, total: int, lanes: int) -> tuple[NestCut, int, tuple[int, int]]:
     """Return the same as ``_cut`` for a kernel that is told the shape: a cut that many shapes share."""
     if lanes == THREADS or len(nest.shape) == 1:
         return _cut(nest, total, lanes)
@@ -155,7 +155,7 @@ def _shared_cut(nest: LoopNest, total: int, lanes: int) -> tuple[NestCut, int, t
     return NestCut(lanes, together), rows, (-(-inner // lanes), -(-rows // together))
 
 
-def _told(nest: LoopNest) -> tuple[LoopNest, tuple[int, ...]] | None:
+def _with_shape(nest: LoopNest) -> tuple[LoopNest, tuple[int, ...]] | None:
     """Return a nest that is told its shape, its strides and where it begins, and these words.
 
     None if that is no gain, as one axis read in order has one kernel already (unless a buffer is read from several
@@ -220,7 +220,7 @@ def _weight(nest: LoopNest) -> int:
     return 1 + sum(applied) + len(applied) // _FEW
 
 
-def _begun(nest: LoopNest) -> tuple[LoopNest, tuple[int, ...]]:
+def _with_offsets(nest: LoopNest) -> tuple[LoopNest, tuple[int, ...]]:
     """Return a nest that gets from parameters where in its buffers it begins, and these.
 
     A buffer has one for all its accesses; one with several stores has one for each, as what tells these apart may be a

@@ -19,7 +19,7 @@ from loom.schedules.axis import Rows
 from loom.schedules.fold import Folding
 from loom.schedules.maps import THREADS, Strided, lanes_of, numberless
 
-__all__ = ["fused_rows", "takes_rows"]
+__all__ = ["plan_rows", "takes_rows"]
 
 _ROWS = 4
 """Rows of a group, where that divides them."""
@@ -39,7 +39,7 @@ def takes_rows(caps: Caps, shape: Rows, folding: Folding) -> bool:
     return is_plain and is_cut and is_many and folding.name in JOINS
 
 
-def fused_rows(nest: LoopNest, caps: Caps) -> Strided:
+def plan_rows(nest: LoopNest, caps: Caps) -> Strided:
     """Return what does a nest with folds of its last axis."""
     rows, turns = math.prod(nest.shape[:-1]), nest.shape[-1] // REDUCE_LANES
     nest, numbers = numberless(nest)

@@ -17,7 +17,7 @@ from loom.core.numbers import whole
 from loom.core.tracebacks import brief_class
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.chain.timeline import deadline_of
-from loom.runtime.memory.frames import checked_shape
+from loom.runtime.memory.frames import require_shape
 from loom.runtime.port.device import Device
 from loom.runtime.registry import one_device
 from loom.runtime.units.unit import Unit
@@ -54,7 +54,7 @@ class View:
     offset: int = 0
 
     def __post_init__(self) -> None:
-        checked_shape(self.shape, "loom.View")
+        require_shape(self.shape, "loom.View")
         able(self.to, "loom.View, to", "show", "a presenter")
         text(self.binding, "loom.View, binding")
         whole(self.offset, "loom.View, offset", least=0)

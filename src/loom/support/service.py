@@ -26,7 +26,7 @@ from loom.core.tracebacks import brief_class
 from loom.formats.vectors import Flushable, write_vectors
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.chain.timeline import deadline_of
-from loom.runtime.memory.frames import Frame, checked_shape, take_frame
+from loom.runtime.memory.frames import Frame, require_shape, take_frame
 from loom.runtime.port.device import Device
 from loom.runtime.port.values import as_count
 from loom.runtime.units.unit import Unit, boot
@@ -287,7 +287,7 @@ class Support:
         source = self.unit(unit, "support.present")
         if to is not None:
             able(to, "support.present, to", "show", "a presenter")
-        checked_shape(shape, f"{source.name}.present")
+        require_shape(shape, f"{source.name}.present")
 
         def show(transfer: Transfer) -> Frame:
             frame = take_frame(source, shape, binding, offset)

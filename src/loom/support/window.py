@@ -18,7 +18,7 @@ from loom.core.errors import ArgumentError, DeviceError, StateError
 from loom.core.given import able, flag, text
 from loom.core.numbers import whole
 from loom.core.optional import load
-from loom.runtime.memory.frames import Frame, checked_shape
+from loom.runtime.memory.frames import Frame, require_shape
 
 __all__ = ["Event", "Window", "current_window"]
 
@@ -63,7 +63,7 @@ class Window:
     def __init__(self, title: str = "Loom", *, shape: tuple[int, int] | None = None, scale: int = 1,
                  resizable: bool = True) -> None:  # fmt: skip
         self.title = text(title, "loom.Window, title")
-        self.shape = None if shape is None else checked_shape(shape, "loom.Window, shape")
+        self.shape = None if shape is None else require_shape(shape, "loom.Window, shape")
         self.scale = whole(scale, "loom.Window, scale", least=1)
         self._resizable = flag(resizable, "loom.Window, resizable")
         self._sdl = _sdl()

@@ -41,15 +41,23 @@ _URI = re.compile(r"file:|\w\w+:/")
 class Database:
     """Tables in a file, which is made if it is not there, or in memory without ``path``.
 
-    ``timeout``: seconds to wait while another process writes, before a LoomTimeout. Any number of processes and threads
-    may have the file open; readers wait for no transaction, but for the moment in which a file begins to be written, or
-    is sealed. What a call wrote is on the medium when it returns.
+    Any number of processes and threads may have the file open; readers wait for no transaction, but for the moment in
+    which a file begins to be written, or is sealed. What a call wrote is on the medium when it returns.
 
-    ``read_only``: nothing is written to the file, so that rights to read are enough, also where the folder or the
-    medium lets nobody write; calls that write are StateErrors. ``verify``: compare all bytes of the file with its seal
-    (see ``check``), whatever its size; FileError where it has none that is of its present state.
+    Args:
+        path: File, made if it is not there; None: in memory.
+        timeout: Seconds to wait while another process writes.
+        read_only: Whether nothing is written to the file, so that rights to read are enough, also where the folder or
+            the medium lets nobody write.
+        verify: Whether all bytes of the file are compared with its seal (see ``check``), whatever its size.
 
-    ArgumentError for a SQLite file that is not Loom's; FileError for one that is damaged or of a newer version.
+    Raises:
+        ArgumentError: A SQLite file that is not Loom's; a flag is no truth; not a number of seconds, at least 0;
+            ``read_only`` or ``verify`` without a file.
+        DTypeError: Not a path.
+        FileError: A folder, or a file that is damaged, of a newer version, or, of ``verify``, without a seal of its
+            present state.
+        LoomTimeout: Another process writes for longer than ``timeout``.
 
     >>> db = Database()
     >>> users = db.table("users", name=str, age=float)
@@ -105,12 +113,21 @@ class Database:
             return names_of_tables(connection)
 
     def table(self, name: str, columns: Mapping[str, Any] | None = None, /, **types: Any) -> Table:
-        """Return a table, made with these columns if it is not there.
+        """Return a table, made with its columns if it is not there.
 
         Types: ``str``, ``int`` (64 bits), ``float`` (f64), ``bool``, ``bytes``, ``datetime.date`` and
         ``datetime.datetime``, or their names; pass a dictionary for columns whose names are no names in Python.
-        ArgumentError if it is there with other columns, or in another order (see ``add_column`` and its kin), or not
-        there and no column is named.
+
+        Args:
+            name: Name of the table.
+            columns: Types by names of columns; None: none.
+            **types: Types by names of columns that are names in Python.
+
+        Raises:
+            ArgumentError: It is there with other columns, or in another order (see ``add_column`` and its kin), or not
+                there and no column is named; no table or column can be called so.
+            DTypeError: Not a type of columns; the name is no text.
+            StateError: The database is closed, or read only.
 
         >>> Database().table("t", {"first name": str}, age=int).columns
         {'first name': 'str', 'age': 'int'}
@@ -145,12 +162,30 @@ class Database:
         self, source: str | os.PathLike[str], name: str | None = None, *, types: Mapping[str, Any] | None = None,
         separator: str = ",", header: bool = True, encoding: str | None = None, progress: Progress | None = None,
     ) -> Table:  # fmt: skip
-        """Make a table of a CSV file, called as the file is unless it is named, and return it.
+        """Make a table of a CSV file, and return it.
 
         A column is of whole numbers, floats, bools or texts by what all its cells are, unless ``types`` says what;
         numbers with zeros in front, or of more digits than a number holds, are texts. DTypeError where a column would
         be of texts for blanks beside its numbers alone: it names the first such cell. See ``Table.import_csv``, which
         takes rows into a table that is there, for the rest.
+
+        Args:
+            source: CSV file.
+            name: Name of the table; None: that of the file.
+            types: Types by names of columns; None: by what all cells of a column are.
+            separator: Character between cells.
+            header: Whether the first line names the columns.
+            encoding: Name of the encoding; None: UTF-8, or UTF-16 with a mark.
+            progress: Function of rows done and all; None: none.
+
+        Returns:
+            The table.
+
+        Raises:
+            ArgumentError: There is such a table, or none can be called so; the file is empty; a line cannot be read; an
+                encoding or a separator that is unusable.
+            DTypeError: Not a path; a cell does not fit its column; ``progress`` is no function.
+            FileError: The file cannot be read.
         """
         where = "tables.import_csv"
         called = table_name(read_path(source, f"{where}, source").stem if name is None else name, where)
@@ -176,11 +211,21 @@ class Database:
     def sql(self, statement: str, params: Any = ()) -> SqlResult:
         """Run one statement of SQL, with values bound to its marks, and return its rows.
 
-        ``params``: a sequence for ``?``, a dictionary for ``:name``. Tables hold no deleted rows: those are in
-        ``_deleted_`` and the table's name; a DELETE deletes for good. ``_id`` is a row's number. sum() and avg() are
-        SQLite's, whose bits are others than those of ``aggregate``. ArgumentError for what SQLite refuses, for
-        a PRAGMA that sets how the file is kept, and for ALTER and DROP of a table of Loom's, which has methods for
-        them; StateError for BEGIN and COMMIT (see ``transaction``).
+        Tables hold no deleted rows: those are in ``_deleted_`` and the table's name; a DELETE deletes for good. ``_id``
+        is a row's number. sum() and avg() are SQLite's, whose bits are others than those of ``aggregate``.
+
+        Args:
+            statement: One statement of SQL.
+            params: Values for its marks: a sequence for ``?``, a dictionary for ``:name``.
+
+        Returns:
+            Rows of the result.
+
+        Raises:
+            ArgumentError: SQLite refuses it; a PRAGMA that sets how the file is kept; ALTER or DROP of a table of
+                Loom's, which has methods for them; values that do not fit the marks.
+            DTypeError: The statement is no text; a value cannot be bound.
+            StateError: BEGIN or COMMIT (see ``transaction``); the database is closed, or read only.
 
         >>> db = Database()
         >>> _ = db.table("t", x=int).insert_many([(1,), (2,)])
@@ -190,11 +235,17 @@ class Database:
         return run_sql(self._connections, statement, params)
 
     def check(self) -> Soundness:
-        """Look through the whole file, and compare its bytes with its seal; FileError says what is damaged.
+        """Look through the whole file, and compare its bytes with its seal.
 
         A file is sealed when it is closed by the last who has it open, after a write: from then on to the next write
         every byte that changes in place is told. ``is_sealed`` of the result says whether there was a seal of
         the file's present state, ``reason`` why not: it was never sealed, or was written since.
+
+        Returns:
+            Soundness: ``is_sealed``, and the ``reason`` why not.
+
+        Raises:
+            FileError: The file is damaged.
         """
         where = "tables.check"
         with self._connections.reading(where) as connection:
@@ -202,7 +253,16 @@ class Database:
             return compare(connection, self.path, where)
 
     def drop(self, name: str) -> None:
-        """Take a table away for good, with its deleted rows."""
+        """Take a table away for good, with its deleted rows.
+
+        Args:
+            name: Name of the table.
+
+        Raises:
+            ArgumentError: There is no such table.
+            DTypeError: The name is no text.
+            StateError: The database is closed, or read only.
+        """
         where = "tables.drop"
         with self._connections.writing(where) as connection:
             called, _ = columns_of(connection, table_name(name, where), where)
@@ -213,26 +273,54 @@ class Database:
         """Join the calls of a ``with`` block of this thread: all of them are kept, or none if the block raises.
 
         A call that raises inside undoes itself alone; the block goes on if the error is caught.
+
+        Returns:
+            Context manager.
+
+        Raises:
+            LoomTimeout: Another process writes for longer than the database's ``timeout``.
+            StateError: The database is closed, or read only.
         """
         with self._connections.writing("tables.transaction"):
             yield
 
     def save(self, path: str | os.PathLike[str], *tables: str) -> None:
-        """Write tables, all of them if none is named, to another ``.odb`` file, in place of what it holds.
+        """Write tables to another ``.odb`` file, in place of its tables.
 
         The file holds the old tables or all of the new, whatever happens, and is sealed (see ``check``). Deleted rows
-        go along, and so do indexes, triggers and views of the tables. ArgumentError for a file that is there and not
-        Loom's, and for a view or a trigger that needs a table which is not named.
+        go along, and so do indexes, triggers and views of the tables.
+
+        Args:
+            path: File.
+            *tables: Names of tables; none: all.
+
+        Raises:
+            ArgumentError: There is no such table; the file is another program's; a view or a trigger needs a table
+                which is not named.
+            DTypeError: Not a path; a name is no text.
+            FileError: The file cannot be written, or is there and no sound one.
         """
         where = "tables.save"
         save_tables(self._connections, _place(path, where), _table_names(tables, where), where)
 
     def load(self, path: str | os.PathLike[str], *tables: str) -> list[str]:
-        """Copy tables of another ``.odb`` file, all of them if none is named, into this; return their names.
+        """Copy tables of another ``.odb`` file into this; where there is an error, none is copied.
 
         Deleted rows, indexes, triggers and views of the tables go along; the file is compared with its seal.
-        ArgumentError, and nothing is copied, where a name is taken, where a view or a trigger needs a table that is
-        not copied, and where all are asked for and one is not of Loom.
+
+        Args:
+            path: File.
+            *tables: Names of tables; none: all.
+
+        Returns:
+            Names of the tables.
+
+        Raises:
+            ArgumentError: There is no such table; a name is taken; a view or a trigger needs a table that is not
+                copied; all are asked for and one is not of Loom.
+            DTypeError: Not a path; a name is no text.
+            FileError: The file cannot be read, or is damaged.
+            StateError: The database is closed, or read only.
         """
         where = "tables.load"
         return load_tables(self._connections, _place(path, where), _table_names(tables, where), where)

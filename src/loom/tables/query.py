@@ -55,10 +55,18 @@ class Reads(ABC):
     def where(self, column: str, op: str, value: Any = LEFT_OUT) -> Query:
         """Return the rows of these that fulfil a condition.
 
-        ``op``: "==", "!=", ">", "<", ">=", "<=", "contains" (of texts and bytes, capitals told apart), "in" and
-        "not-in" (several values), "between" (two ends, both within), "is-null", "not-null". A missing value fulfils
-        "is-null", ``== None``, "in" of several that None is among, and "not-in" of none at all. ArgumentError for a
-        column there is not, DTypeError for a value that a column of this type is not compared with.
+        A missing value fulfils "is-null", ``== None``, "in" of several that None is among, and "not-in" of none at all.
+
+        Args:
+            column: Name of the column.
+            op: "==", "!=", ">", "<", ">=", "<=", "contains" (of texts and bytes, capitals told apart), "in" and
+                "not-in" (several values), "between" (two ends, both within), "is-null", "not-null".
+            value: Value, or values, that it is compared with; left out for "is-null" and "not-null".
+
+        Raises:
+            ArgumentError: There is no such column or operator; a value is needed, or has no effect.
+            DTypeError: A column of this type is not compared with the value; the name is no text.
+            StateError: The rows were cut off by ``limit``.
 
         >>> from loom.tables import Database
         >>> people = Database().table("people", name=str, age=int)
@@ -76,6 +84,15 @@ class Reads(ABC):
         """Return the rows that fulfil all of several conditions, with some of their columns, else all.
 
         A condition is ``column=value`` for equality, or ``column=(op, value)`` as ``where`` takes them.
+
+        Args:
+            *columns: Names of columns; none: all.
+            **conditions: Value, or (op, value) as ``where`` takes them, by column.
+
+        Raises:
+            ArgumentError: There is no such column or operator, or one is named twice; a condition that is none.
+            DTypeError: A column of this type is not compared with the value; a name is no text.
+            StateError: The rows were cut off by ``limit``.
 
         >>> from loom.tables import Database
         >>> people = Database().table("people", name=str, age=int)
@@ -96,10 +113,18 @@ class Reads(ABC):
         return replace(query, chosen=tuple(columns)) if columns else query
 
     def order_by(self, *columns: str, descending: bool = False) -> Query:
-        """Return the rows in the order of columns, the first of them first; "-name" for descending.
+        """Return the rows in the order of columns, the first of them first.
 
-        ``descending`` turns all of it round. Missing values come first (last if descending); rows equal in all of them
-        are in the order of their numbers.
+        Missing values come first (last if descending); rows equal in all of them are in the order of their numbers.
+
+        Args:
+            *columns: Names; "-name" for descending.
+            descending: Whether all of it is turned round.
+
+        Raises:
+            ArgumentError: No columns; there is no such column; ``descending`` is no truth.
+            DTypeError: A name is no text.
+            StateError: The rows were cut off by ``limit``.
         """
         query, turned = self._as_query(), flag(descending, "tables.order_by, descending")
         if not columns:
@@ -113,7 +138,15 @@ class Reads(ABC):
         return replace(query, order=tuple(order))
 
     def limit(self, count: int, offset: int = 0) -> Query:
-        """Return the first ``count`` rows, after ``offset`` that are left out."""
+        """Return the first rows, after some that are left out.
+
+        Args:
+            count: Most rows.
+            offset: Rows that are left out.
+
+        Raises:
+            ArgumentError: Not a whole number, at least 0.
+        """
         query = self._as_query()
         first = min(whole(offset, "tables.limit, offset", least=0), _MOST_ROWS)
         most = min(whole(count, "tables.limit, count", least=0), _MOST_ROWS)
@@ -124,9 +157,18 @@ class Reads(ABC):
     def join(self, other: Reads, on: Any, how: str = "inner") -> Query:
         """Return these rows beside those of another table or query where columns are equal.
 
-        ``on``: a column of both, (ours, theirs), or a list of such; ``_id`` is a row's number. ``how``: "inner", or
-        "left", which keeps our rows that meet none, with missing values. A column of theirs whose name we have is
-        called table_column. Rows are in the order of ours, then theirs.
+        A column of theirs whose name we have is called table_column. Rows are in the order of ours, then theirs.
+
+        Args:
+            other: Table or query of the same database.
+            on: Column of both, (ours, theirs), or a list of such; ``_id`` is a row's number.
+            how: "inner", or "left", which keeps our rows that meet none, with missing values.
+
+        Raises:
+            ArgumentError: Not a table or a query, or of another database; there is no such column or way; columns of
+                different types.
+            DTypeError: A name is no text.
+            StateError: The rows were cut off by ``limit``, or columns were chosen before.
         """
         query = self._as_query()
         if not isinstance(other, Reads):
@@ -175,6 +217,13 @@ class Reads(ABC):
     def distinct(self, column: str) -> list[Any]:
         """Return the different values of a column, ascending; a missing one first.
 
+        Args:
+            column: Name of the column.
+
+        Raises:
+            ArgumentError: There is no such column.
+            DTypeError: The name is no text.
+
         >>> from loom.tables import Database
         >>> t = Database().table("t", city=str)
         >>> _ = t.insert_many([{"city": "Rome"}, {"city": "Oslo"}, {"city": "Rome"}])
@@ -189,11 +238,19 @@ class Reads(ABC):
         return [as_python(v, term.type) for (v,) in found]
 
     def aggregate(self, column: str, op: str) -> Any:
-        """Return the sum, mean (avg), min, max or count of a column's values; missing ones are left out.
+        """Return a number of a column's values; missing ones are left out.
 
         Sums of whole numbers are exact, and so are their means, rounded once. Floats are added in Loom's canonical
         order, so that the bits are those of the same column on any device. No values give 0 as sum and count, else
         None.
+
+        Args:
+            column: Name of the column.
+            op: "sum", "mean" ("avg"), "min", "max" or "count".
+
+        Raises:
+            ArgumentError: There is no such column or operation.
+            DTypeError: A column of this type has no such number; the name is no text.
 
         >>> from loom.tables import Database
         >>> t = Database().table("t", x=int)
@@ -212,11 +269,23 @@ class Reads(ABC):
         return _columns(query, [column], "cpu", "tables.aggregate").aggregate(column, found)
 
     def group_by(self, key: str, column: str | None = None, op: str = "count") -> Groups:
-        """Return the sum, mean (avg), min, max or count of a column for each different value of another, ascending.
+        """Return a number of a column for each different value of another, ascending.
 
-        ``keys`` and ``values`` are numpy arrays. Rows without a key are left out, as are missing values; a key all of
-        whose values are missing has 0 as sum and count, else a missing value, as ``to_numpy`` gives them. ``count``
-        needs no column. Sums as ``aggregate`` makes them; whole ones that int64 lacks are Python's ints.
+        Rows without a key are left out, as are missing values; a key all of whose values are missing has 0 as sum and
+        count, else a missing value, as ``to_numpy`` gives them. Sums as ``aggregate`` makes them; whole ones that int64
+        lacks are Python's ints.
+
+        Args:
+            key: Name of the column whose values make groups.
+            column: Name of the column; None: only of "count".
+            op: "sum", "mean" ("avg"), "min", "max" or "count".
+
+        Returns:
+            Groups: ``keys`` and ``values``, arrays.
+
+        Raises:
+            ArgumentError: There is no such column or operation; a column is needed.
+            DTypeError: A column of this type has no such number; a name is no text.
 
         >>> from loom.tables import Database
         >>> t = Database().table("t", city=str, age=int)
@@ -232,7 +301,17 @@ class Reads(ABC):
     # elsewhere
 
     def to_device(self, *columns: str, on: str | Device | None = None) -> DeviceColumns:
-        """Return columns, all of numbers, bools, texts and dates if none is named, on a device, as they are now."""
+        """Return columns on a device, as they are now.
+
+        Args:
+            *columns: Names of columns; none: all of numbers, bools, texts and dates.
+            on: Device, or its name; None: the default device.
+
+        Raises:
+            ArgumentError: There is no such column, or one is named twice.
+            DTypeError: Not a device; a name is no text.
+            DeviceError: There is no such device.
+        """
         query = self._as_query()
         named = [n for n, t in query.columns.items() if t.type.name != "bytes"] if not columns else list(columns)
         return _columns(query, named, on, "tables.to_device")
@@ -240,9 +319,17 @@ class Reads(ABC):
     def to_numpy(self, *columns: str, missing: Any = None) -> Any:
         """Return the array of a column, or of several (all if none is named) a dictionary of arrays.
 
-        int64, float64, bool, str, datetime64; a missing value is NaN or NaT, among bools and texts None (then the array
-        is one of objects), unless ``missing`` says what stands for it. Whole numbers with missing ones among them are
-        float64; DTypeError if it lacks one of them.
+        int64, float64, bool, str, datetime64. Whole numbers with missing ones among them are float64.
+
+        Args:
+            *columns: Names of columns; none: all.
+            missing: Value that stands for a missing one; None: NaN or NaT, among bools and texts None (then the array
+                is one of objects).
+
+        Raises:
+            ArgumentError: There is no such column, or one is named twice.
+            DTypeError: ``missing`` does not fit a column; float64 lacks a whole number of a column with missing ones; a
+                name is no text.
         """
         where = "tables.to_numpy"
         found, _ = _values(self._as_query(), columns, where)
@@ -250,7 +337,15 @@ class Reads(ABC):
         return made[columns[0]] if len(columns) == 1 else made
 
     def to_arrow(self, *columns: str) -> Arrow:
-        """Return columns, all if none is named, as an Arrow stream: pandas, polars, duckdb and pyarrow take it."""
+        """Return columns as an Arrow stream: pandas, polars, duckdb and pyarrow take it.
+
+        Args:
+            *columns: Names of columns; none: all.
+
+        Raises:
+            ArgumentError: There is no such column, or one is named twice.
+            DTypeError: A name is no text.
+        """
         found, ids = _values(self._as_query(), columns, "tables.to_arrow")
         return Arrow(found, len(ids))
 
@@ -258,10 +353,25 @@ class Reads(ABC):
         self, target: str | os.PathLike[str], *columns: str, separator: str = ",", header: bool = True,
         encoding: str | None = None,
     ) -> int:  # fmt: skip
-        """Write columns, all if none is named, to a CSV file (RFC 4180), in one step; return how many rows they are.
+        """Write columns to a CSV file (RFC 4180), in one step; OSError where it cannot be written.
 
         Floats are written so that they are read back as they were; a missing value is an empty cell, as an empty text
         is; bools are true and false, bytes hexadecimal, dates as in ISO 8601.
+
+        Args:
+            target: File, in place of one there.
+            *columns: Names of columns; none: all.
+            separator: Character between cells.
+            header: Whether the first line names the columns.
+            encoding: Name of the encoding; None: UTF-8.
+
+        Returns:
+            Number of rows.
+
+        Raises:
+            ArgumentError: There is no such column, or one is named twice; an encoding or a separator that is unusable;
+                ``header`` is no truth.
+            DTypeError: Not a path; a name is no text.
         """
         where = "tables.export_csv"
         found, ids = _values(self._as_query(), columns, where)
@@ -359,7 +469,17 @@ class Query(Reads):
 
     @contextmanager
     def reading(self, where: str) -> Generator[sqlite3.Connection, None, None]:
-        """Give the connection to read by; StateError where a table has other columns than when it was asked."""
+        """Give the connection to read by; StateError where a table has other columns than when it was asked.
+
+        Args:
+            where: Name of the call, for the error.
+
+        Returns:
+            Context manager of the connection.
+
+        Raises:
+            StateError: The columns of a table were altered since the query was made.
+        """
         with self.connections.reading(where) as connection:
             for name, columns in self.source.seen:
                 if list(columns_now(connection, name, self.connections.known, where).items()) != list(columns.items()):

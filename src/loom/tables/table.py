@@ -70,7 +70,16 @@ class Table(Reads):
         return Query(self._connections, of_deleted(self._name, self._read_types("tables.deleted")))
 
     def get(self, number: int) -> Row:
-        """Return a row by its number; IndexOutside if there is none, or it is deleted."""
+        """Return a row by its number.
+
+        Args:
+            number: Number of the row, its ``id``.
+
+        Raises:
+            ArgumentError: Not a whole number.
+            DTypeError: Not rows.
+            IndexOutside: There is no such row, or it is deleted.
+        """
         (wanted,) = numbers_of([number], self._origin, "tables.get, number")
         found = self.where("_id", "==", wanted).rows()
         if not found:
@@ -78,7 +87,19 @@ class Table(Reads):
         return found[0]
 
     def insert(self, row: Mapping[str, Any] | None = None, /, **values: Any) -> int:
-        """Insert a row, its values by column, and return its number; what is not given is missing.
+        """Insert a row; what is not given is missing.
+
+        Args:
+            row: Values by column; None: none.
+            **values: Values by column.
+
+        Returns:
+            Number of the row.
+
+        Raises:
+            ArgumentError: Not a row; no column is called so, or one is given twice.
+            DTypeError: A value does not fit its column.
+            StateError: The database is closed, or read only.
 
         >>> from loom.tables import Database
         >>> users = Database().table("users", name=str, age=float)
@@ -89,11 +110,21 @@ class Table(Reads):
         return self._insert([_together(row, values, where)], where)[0]
 
     def insert_many(self, rows: Any) -> list[int]:
-        """Insert rows in one transaction, all or none, and return their numbers.
+        """Insert rows in one transaction, all or none.
 
-        ``rows``: dictionaries by column, sequences in the order of the columns, or a dictionary of columns (lists,
-        numpy or Loom arrays). A value that does not fit its column is a DTypeError that names both; values are never
-        converted, but for whole numbers in a column of floats.
+        never converted, but for whole numbers in a column of floats.
+
+        Args:
+            rows: Dictionaries by column, sequences in the order of the columns, or a dictionary of columns (lists,
+                numpy or Loom arrays).
+
+        Returns:
+            Numbers of the rows.
+
+        Raises:
+            ArgumentError: A row that is not usable; no column is called so; columns of different lengths.
+            DTypeError: Not rows; a value does not fit its column.
+            StateError: The database is closed, or read only.
         """
         return self._insert(rows, "tables.insert_many")
 
@@ -106,10 +137,21 @@ class Table(Reads):
             return list(insert(connection, self._name, bound, count))
 
     def update(self, rows: Any, row: Mapping[str, Any] | None = None, /, **values: Any) -> int:
-        """Set columns of a row, or of several, to values by column; return how many rows they are.
+        """Set columns of rows to values.
 
-        ``rows``: rows that were read of this table, a query of it, or their numbers. IndexOutside, and nothing is
-        changed, where a row is not there or deleted; ArgumentError for rows of another table.
+        Args:
+            rows: Rows that were read of this table, a query of it, or their numbers; one or several.
+            row: Values by column; None: none.
+            **values: Values by column.
+
+        Returns:
+            Number of rows.
+
+        Raises:
+            ArgumentError: Rows of another table, or no numbers; nothing to set; no column is called so.
+            DTypeError: Not rows; a value does not fit its column.
+            IndexOutside: A row is not there, or deleted; nothing is changed.
+            StateError: The database is closed, or read only.
 
         >>> from loom.tables import Database
         >>> t = Database().table("t", {"first name": str}, age=int)
@@ -127,14 +169,36 @@ class Table(Reads):
             return change(connection, self._name, self._numbers(rows, where), bound, where)
 
     def delete(self, rows: Any, /) -> int:
-        """Delete a row or several so that ``undelete`` brings them back; return how many they are.
+        """Delete rows so that ``undelete`` brings them back; no read shows them, but ``deleted()``.
 
-        No read shows them, but ``deleted()``. IndexOutside, and nothing is deleted, where one is not there.
+        Args:
+            rows: Rows that were read of this table, a query of it, or their numbers; one or several.
+
+        Returns:
+            Number of rows.
+
+        Raises:
+            ArgumentError: Rows of another table, or no numbers.
+            IndexOutside: A row is not there, or deleted; nothing is changed.
+            StateError: The database is closed, or read only.
         """
         return self._move(rows, "tables.delete", back=False)
 
     def undelete(self, rows: Any, /) -> int:
-        """Bring deleted rows back, with the numbers they had; return how many they are."""
+        """Bring deleted rows back, with the numbers they had.
+
+        Args:
+            rows: Rows that were read of this table, a query of it, or their numbers; one or several.
+
+        Returns:
+            Number of rows.
+
+        Raises:
+            ArgumentError: Rows of another table, or no numbers.
+            DTypeError: Not rows.
+            IndexOutside: A row is not there, or not deleted; nothing is changed.
+            StateError: The database is closed, or read only.
+        """
         return self._move(rows, "tables.undelete", back=True)
 
     def _move(self, rows: Any, where: str, *, back: bool) -> int:
@@ -157,12 +221,27 @@ class Table(Reads):
         self, source: str | os.PathLike[str], *, separator: str = ",", header: bool = True, encoding: str | None = None,
         progress: Progress | None = None,
     ) -> int:  # fmt: skip
-        """Insert the rows of a CSV file, all or none, and return how many they are.
+        """Insert the rows of a CSV file, all or none.
 
         Its first line names the columns (in any order; those it lacks are missing values), without ``header`` they are
-        in the table's order. RFC 4180: quotes, line breaks within them. UTF-8, or UTF-16 with a mark, where no
-        ``encoding`` is named. An empty cell is a missing value, in columns of numbers also NA and null. ArgumentError
-        and DTypeError name the line that cannot be read or does not fit. ``progress`` is called with rows done and all.
+        in the table's order. RFC 4180: quotes, line breaks within them. An empty cell is a missing value, in columns of
+        numbers also NA and null.
+
+        Args:
+            source: CSV file.
+            separator: Character between cells.
+            header: Whether the first line names the columns, in any order; else they are in the table's.
+            encoding: Name of the encoding; None: UTF-8, or UTF-16 with a mark.
+            progress: Function of rows done and all; None: none.
+
+        Returns:
+            Number of rows.
+
+        Raises:
+            ArgumentError: A line cannot be read; no column is called so; an encoding or a separator that is unusable.
+            DTypeError: Not a path; a cell does not fit its column; ``progress`` is no function.
+            FileError: The file cannot be read.
+            StateError: The database is closed, or read only.
         """
         where = "tables.import_csv"
         types = self._read_types(where)
@@ -180,21 +259,51 @@ class Table(Reads):
     # columns changed
 
     def add_column(self, name: str, type: Any, default: Any = None) -> None:  # noqa: A002 - as in table(name=type)
-        """Add a column at the end; the rows there are, deleted ones as well, have ``default`` in it."""
+        """Add a column at the end.
+
+        Args:
+            name: Name of the column.
+            type: Type, as of ``Database.table``.
+            default: Value of the rows there are, deleted ones as well; None: missing.
+
+        Raises:
+            ArgumentError: The name is taken, or no column can be called so.
+            DTypeError: Not a type of columns; the default does not fit it; the name is no text.
+            StateError: The database is closed, or read only.
+        """
         where = "tables.add_column"
         with self._connections.writing(where) as connection:
             called, kind = column_name(name, f"{where}, name"), read_type(type, f"{where}, type")
             add_column(connection, self._name, self._read_types(where), called, kind, default, where)
 
     def rename_column(self, old: str, new: str) -> None:
-        """Call a column otherwise."""
+        """Call a column otherwise.
+
+        Args:
+            old: Name of the column.
+            new: Other name.
+
+        Raises:
+            ArgumentError: There is no such column; the other name is taken, or no column can be called so.
+            DTypeError: A name is no text.
+            StateError: The database is closed, or read only.
+        """
         where = "tables.rename_column"
         with self._connections.writing(where) as connection:
             called = column_name(new, f"{where}, new")
             rename_column(connection, self._name, self._read_types(where), text(old, f"{where}, old"), called, where)
 
     def drop_column(self, name: str) -> None:
-        """Take a column away for good, with its values."""
+        """Take a column away for good, with its values.
+
+        Args:
+            name: Name of the column.
+
+        Raises:
+            ArgumentError: There is no such column, or it is the only one.
+            DTypeError: The name is no text.
+            StateError: The database is closed, or read only.
+        """
         where = "tables.drop_column"
         with self._connections.writing(where) as connection:
             drop_column(connection, self._name, self._read_types(where), text(name, f"{where}, name"), where)
@@ -202,8 +311,17 @@ class Table(Reads):
     def change_type(self, name: str, type: Any) -> None:  # noqa: A002 - as in table(name=type)
         """Convert a column to another type.
 
-        Between numbers, bools and texts, texts and dates, texts and bytes (UTF-8). DTypeError, and nothing is changed,
-        names the first row whose value has no equal of that type: 1.5 is no int, "x" no number.
+        Between numbers, bools and texts, texts and dates, texts and bytes (UTF-8).
+
+        Args:
+            name: Name of the column.
+            type: Type, as of ``Database.table``.
+
+        Raises:
+            ArgumentError: There is no such column; there is no way between the types.
+            DTypeError: Not a type of columns; a value has no equal of that type (1.5 is no int, "x" no number), and
+                nothing is changed; the name is no text.
+            StateError: The database is closed, or read only.
         """
         where = "tables.change_type"
         with self._connections.writing(where) as connection:

@@ -159,7 +159,7 @@ def _outputs(
     if limit is not None:
         words = interface.limit(words, limit)
     call = KernelCall(function, tuple(words), groups, tuple(parts), tuple(made), limit is not None)
-    return [_shown(interface.buffers[n][1], _node(call, inputs, n)) for n in made]
+    return [_as_floats(interface.buffers[n][1], _node(call, inputs, n)) for n in made]
 
 
 def _node(call: KernelCall, inputs: Sequence[Tensor], n: int) -> Tensor:
@@ -169,7 +169,7 @@ def _node(call: KernelCall, inputs: Sequence[Tensor], n: int) -> Tensor:
     return node
 
 
-def _shown(memory: Memory, x: Tensor) -> Tensor:
+def _as_floats(memory: Memory, x: Tensor) -> Tensor:
     """Return an output as floats, if it has cells of a fixed point."""
     if memory.fixed is None:
         return x

@@ -148,10 +148,10 @@ def uniform(
         significant = _SIGNIFICANT[kind.name]
         drawn = _words(count, name, seed, stream, step, generator, on)
         u = cast(apply("shr", drawn, 32 - significant), f32) * 2.0**-significant
-    return cast(_scaled(reshape(u, sizes), low, high, name), kind)
+    return cast(_scale(reshape(u, sizes), low, high, name), kind)
 
 
-def _scaled(u: Tensor, low: Any, high: Any, name: str) -> Tensor:
+def _scale(u: Tensor, low: Any, high: Any, name: str) -> Tensor:
     ends: list[Any] = [end if isinstance(end, Node) else float(real(end, name)) for end in (low, high)]
     if all(isinstance(end, float) for end in ends):
         if not ends[0] < ends[1]:

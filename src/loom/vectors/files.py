@@ -31,12 +31,22 @@ __all__ = ["edit", "flush", "restore"]
 
 
 def flush(store: VectorStore, path: str | os.PathLike[str], *, replace: bool = False) -> None:
-    """Keep a store at ``path`` (``path.ldb`` and two data files), in place of the one it was restored from.
+    """Keep a store in files, in place of the one it was restored from.
 
     When this returns the store survives a power cut. A crash or a full disk at any moment leaves the one before. Others
-    may search, capture and flush meanwhile: what is written is the store of this moment. ``replace``: take the place of
-    any store that is there. StateError if another holder flushed one there, or is writing it; FileError if it cannot be
-    written. See ``edit`` for many that write to one place.
+    may search, capture and flush meanwhile: what is written is the store of this moment. See ``edit`` for many that
+    write to one place.
+
+    Args:
+        store: Store of vectors.
+        path: Name of the store's files (``path.ldb`` and two data files).
+        replace: Whether it takes the place of any store that is there.
+
+    Raises:
+        ArgumentError: ``replace`` is no truth.
+        DTypeError: Not a store; not a path.
+        StateError: Another holder flushed one there, or is writing it; the store is closed.
+        FileError: It cannot be written.
     """
     where = "vectors.flush"
     if not isinstance(store, VectorStore):
@@ -53,10 +63,20 @@ def restore(
     on: str | Device | None = None,
     memory_budget: int | None = None,
 ) -> VectorStore:
-    """Return the store that was flushed to ``path``, on a device, the same in every bit.
+    """Return the store that was flushed to files, on a device, the same in every bit.
 
-    ``memory_budget`` as of ``VectorStore``. FileError if there is none, or if it is cut off, changed, or of a newer
-    version.
+    Args:
+        path: Name of the store's files (``path.ldb`` and two data files).
+        device: Device, or its name; None: the default device.
+        on: The same as ``device``; one of the two is named.
+        memory_budget: Bytes of the device that vectors may take; beyond them those that a flush has written leave the
+            device, and come back when they are searched; None: no limit.
+
+    Raises:
+        ArgumentError: The budget is out of range; ``device`` and ``on`` differ.
+        DTypeError: Not a path; not a device.
+        FileError: There is none, or it is cut off, changed, or of a newer version.
+        DeviceError: There is no such device.
     """
     where = "vectors.restore"
     named = path_of(path, where)
@@ -89,13 +109,34 @@ def edit(
     on: str | Device | None = None,
     timeout: float | None = 10.0,
 ) -> Generator[VectorStore, None, None]:
-    """Give the store at ``path`` to be changed while nobody else may flush there; flush it at the end of the ``with``.
+    """Give a store to be changed while nobody else may flush there; flush it at the end of the ``with``.
 
     Where there is none and ``dims`` are told, a new one: these and the rest as of ``VectorStore``. An error inside the
     ``with`` leaves the files as they were. Others wait for it up to ``timeout`` seconds (None: for as long as it
     takes), then StateError; ``restore`` waits for nobody, and gives what was flushed last. A process that ends lets go
-    of the store, however it ends. FileError if there is none, or on a file system without locks; ArgumentError if the
-    one that is there has other dims, another metric or dtype.
+    of the store, however it ends.
+
+    Args:
+        path: Name of the store's files (``path.ldb`` and two data files).
+        dims: Elements of a vector, of a new store; None: there is one.
+        capacity: Vectors after which ``needs_flush`` says so; None: that of the store, else 10000.
+        metric: "cosine", "dot" or "euclidean"; None: that of the store, else "cosine".
+        device: Device, or its name; None: the default device.
+        dtype: Dtype that elements are kept as; None: that of the store, else f32.
+        memory_budget: Bytes of the device that vectors may take; beyond them those that a flush has written leave the
+            device, and come back when they are searched; None: no limit.
+        on: The same as ``device``; one of the two is named.
+        timeout: Seconds to wait for others that hold it; None: for as long as it takes.
+
+    Returns:
+        Context manager of the store.
+
+    Raises:
+        ArgumentError: The one that is there has other dims, another metric or dtype; a setting is unusable.
+        DTypeError: Not a path; not a device; not a dtype.
+        FileError: There is none, and no ``dims``; the file system has no locks.
+        DeviceError: There is no such device.
+        StateError: Others hold it for longer than ``timeout``.
 
     >>> import tempfile
     >>> import loom

@@ -47,13 +47,26 @@ _KEEP: Any = object()
 
 @brief_class
 class VectorStore:
-    """Vectors of ``dims`` elements on a device, and search among them.
+    """Vectors of as many elements on a device, and search among them.
 
-    ``metric``: "cosine", "dot" or "euclidean". ``dtype``: what elements are kept as: f32; f16, rounded; or i8, integers
-    from -127 to 127 times a scale for each vector. ``capacity``: vectors after which ``needs_flush`` says so; the store
-    may hold more. ``memory_budget``: bytes of the device that vectors may take; beyond them those that a flush has
-    written leave the device, and come back when they are searched. Kernels are compiled here, so that nothing that
-    follows opens a file. Any number of threads may call. ArgumentError for what cannot be.
+    Kernels are compiled here, so that nothing that follows opens a file. Any number of threads may call.
+
+    Args:
+        dims: Elements of a vector.
+        capacity: Vectors after which ``needs_flush`` says so; the store may hold more.
+        metric: "cosine", "dot" or "euclidean".
+        device: Device, or its name; None: the default device.
+        dtype: Dtype that elements are kept as: f32; f16, rounded; or i8, integers from -127 to 127 times a scale for
+            each vector.
+        memory_budget: Bytes of the device that vectors may take; beyond them those that a flush has written leave the
+            device, and come back when they are searched; None: no limit.
+        on: The same as ``device``; one of the two is named.
+
+    Raises:
+        ArgumentError: A number is out of range or no whole one; there is no such metric, or none of this dtype;
+            ``device`` and ``on`` differ.
+        DTypeError: Not a device; not f32, f16 or i8.
+        DeviceError: There is no such device; it has no room.
 
     >>> import loom
     >>> db = loom.vectors.VectorStore(dims=2, metric="euclidean")
@@ -159,7 +172,15 @@ class VectorStore:
         return f"VectorStore(dims={self.dims}, metric={self.metric!r}, dtype={self.dtype.name}, {state})"
 
     def get(self, name: Id, default: Any = None) -> Any:
-        """Return a vector by its id as an ``Entry``, or ``default``."""
+        """Return a vector by its id.
+
+        Args:
+            name: Id of the vector.
+            default: Value for an id that is not there.
+
+        Returns:
+            Entry.
+        """
         self._alive("get")
         found = self._entry(name)
         return default if found is None else found
@@ -174,7 +195,7 @@ class VectorStore:
         return Entry(known, segment.floats(place, 1)[0], copy_meta(meta), row)
 
     def items(self) -> Iterator[Entry]:
-        """Go through the vectors there are now, oldest row first, read some at a time."""
+        """Return an iterator over the vectors there are now, oldest row first, read some at a time."""
         self._alive("items")
         with self._state.lock:
             segments, ids, metas = self._state.segments[:], self._state.ids, self._state.metas
@@ -187,7 +208,11 @@ class VectorStore:
         return [e.id for e in entries], np.array([e.vector for e in entries], np.float32).reshape(-1, self.dims)
 
     def to_arrow(self) -> Any:
-        """Return all vectors as a pyarrow.Table: id, vector, meta (JSON). StateError without the package pyarrow."""
+        """Return all vectors as a pyarrow.Table: id, vector, meta (JSON).
+
+        Raises:
+            StateError: The package pyarrow is missing; the store is closed.
+        """
         from loom.vectors.arrow import as_table
 
         return as_table(list(self.items()), self.dims)
@@ -199,10 +224,22 @@ class VectorStore:
     # capturing
 
     def capture(self, id: Id, vector: Any, meta: Any = None, *, duplicates: str = "error") -> int:  # noqa: A002
-        """Keep a vector under an id, with what is told of it; return its row.
+        """Keep a vector under an id; where there is an error, nothing is changed.
 
-        ``duplicates``: what an id that is there means: an "error", to "skip" the vector, or to "replace" the old one.
-        ArgumentError for NaN and infinities, ShapeError for another length; nothing is changed then.
+        Args:
+            id: Whole number or text.
+            vector: Array (dims,) of finite numbers.
+            meta: Mapping that JSON can hold; None: none.
+            duplicates: Rule for an id that is there: an "error", to "skip" the vector, or to "replace" the old one.
+
+        Returns:
+            Row of the vector.
+
+        Raises:
+            ArgumentError: NaN or an infinity; the id is there; there is no such rule.
+            DTypeError: Not an id; not numbers; not a mapping.
+            ShapeError: A vector of another length.
+            StateError: The store is closed.
         """
         where = "capture"
         self._alive(where)
@@ -213,10 +250,24 @@ class VectorStore:
             return self._state.rows[ids[0]]
 
     def capture_many(self, ids: Any, matrix: Any, metas: Any = None, *, duplicates: str = "error") -> int:
-        """Keep the rows of a matrix (n, dims), all or, if one cannot be, none; return how many were kept.
+        """Keep the rows of a matrix, all or, if one cannot be, none.
 
-        ``ids`` None: they get numbers that none has. ``metas``: one mapping for all, or one (or None) for each.
         ``duplicates`` as of ``capture``; of equal ids in one call the first is kept by "skip", the last by "replace".
+
+        Args:
+            ids: Ids of the vectors; None: numbers that none has.
+            matrix: Array (n, dims) of finite numbers.
+            metas: One mapping for all, or one (or None) for each; None: none.
+            duplicates: Rule for an id that is there: an "error", to "skip" the vector, or to "replace" the old one.
+
+        Returns:
+            Number of vectors that were kept.
+
+        Raises:
+            ArgumentError: NaN or an infinity; an id is there; there is no such rule; the ids are not several.
+            DTypeError: Not ids; not numbers; not mappings.
+            ShapeError: Vectors of another length; not an id or a mapping for each.
+            StateError: The store is closed.
         """
         where = "capture_many"
         self._alive(where)
@@ -234,11 +285,26 @@ class VectorStore:
         binding: str | None = None,
         duplicates: str = "error",
     ) -> int:
-        """Keep vectors that are on the device: in a binding of a unit ("globals"), or a tensor; return how many.
+        """Keep vectors that are on the device, otherwise as ``capture_many``; nothing leaves it but lengths.
 
-        Nothing leaves the device but lengths. ``offset``: where the first begins, in elements (of words: f32);
-        ``count``: how many, by default all that are whole. What was launched before is over first. Otherwise as
-        ``capture_many``; DTypeError for elements other than f32, ArgumentError for another device.
+        Args:
+            source: Unit or tensor, on the store's device.
+            offset: Number of elements (of words: f32) before the first vector.
+            count: Number of vectors; None: all that are whole.
+            ids: Ids of the vectors; None: numbers that none has.
+            metas: One mapping for all, or one (or None) for each; None: none.
+            binding: Name of the unit's binding; None: of a tensor.
+            duplicates: Rule for an id that is there: an "error", to "skip" the vector, or to "replace" the old one.
+
+        Returns:
+            Number of vectors that were kept.
+
+        Raises:
+            ArgumentError: Another device; a tensor has no bindings; NaN or an infinity; an id is there; a number is out
+                of range or no whole one.
+            DTypeError: Nothing on a device, or elements other than f32; not ids; not mappings.
+            ShapeError: Less elements than vectors need; not an id or a mapping for each.
+            StateError: The store is closed; the unit is parked, or shut down.
         """
         where = "capture_from"
         self._alive(where)
@@ -259,9 +325,22 @@ class VectorStore:
     # changing
 
     def update(self, name: Id, vector: Any = None, meta: Any = _KEEP) -> int:
-        """Give a vector other elements, or tell it something else, or both; return its row, new with new elements.
+        """Give a vector other elements, or another mapping, or both.
 
-        IndexOutside if there is none of this id.
+        Args:
+            name: Id of the vector.
+            vector: Array (dims,) of finite numbers; None: the elements stay.
+            meta: Mapping that JSON can hold, or None for none; left out, it stays.
+
+        Returns:
+            Row of the vector, new with new elements.
+
+        Raises:
+            ArgumentError: NaN or an infinity.
+            DTypeError: Not numbers; not a mapping.
+            ShapeError: A vector of another length.
+            IndexOutside: There is no vector of this id.
+            StateError: The store is closed.
         """
         where = "update"
         self._alive(where)
@@ -283,7 +362,21 @@ class VectorStore:
             return state.rows[known]
 
     def delete(self, ids: Any, *, missing: str = "error") -> int:
-        """Delete vectors by id, one or several; return how many. ``missing``: an "error", or "skip" those not there."""
+        """Delete vectors by id.
+
+        Args:
+            ids: Ids, one or several.
+            missing: Rule for an id that is not there: an "error", or "skip".
+
+        Returns:
+            Number of vectors.
+
+        Raises:
+            ArgumentError: There is no such rule.
+            DTypeError: Not an id.
+            IndexOutside: There is no vector of an id; none is deleted.
+            StateError: The store is closed.
+        """
         where = "delete"
         self._alive(where)
         one_of(missing, f"{where}, missing", ("error", "skip"))
@@ -296,13 +389,24 @@ class VectorStore:
             return self._state.delete(names)
 
     def compact(self) -> int:
-        """Let go of tombstones; return how many. Rows are numbered anew, in their order; hits and scores stay."""
+        """Let go of tombstones.
+
+        Returns:
+            Number of tombstones.
+
+        Raises:
+            StateError: The store is closed.
+        """
         with self._state.writing:
             self._alive("compact")
             return self._state.rebuild("compact")
 
     def normalize(self) -> None:
-        """Scale all vectors to length 1, those of length 0 apart; tombstones go."""
+        """Scale all vectors to length 1, those of length 0 apart; tombstones go.
+
+        Raises:
+            StateError: The store is closed.
+        """
         with self._state.writing:
             self._alive("normalize")
             self._state.rebuild("normalize", normalize)
@@ -319,18 +423,32 @@ class VectorStore:
         precision: str | None = None,
         metric: str | None = None,
     ) -> list[Hit]:
-        """Return the best ``k`` vectors for a query, best first, of equal scores the older row first.
+        """Return the best vectors for a query, best first, of equal scores the older row first.
 
-        ``where`` keeps vectors by what they are told before the best are chosen: ``{"batch": 42}``,
-        ``{"year": (">=", 2000)}``; operators are == != < <= > >= in between contains is-null, and all must hold.
-        ``approximate``: look where ``build_index`` says; a hit may be missed, its score is exact.
-        ``precision``: "q8" or "q12" compare whole numbers, faster and less exact, "x12" elements of 12 significant
-        bits; the scores are those of products in that precision, the same on every device (docs/numerics.md, section
-        2). The first such search packs the vectors, which ``nbytes`` tells; what is captured later is packed when it is
-        searched. ArgumentError for "euclidean", whose scores are no products, for stores of i8, x12 of f16, and stores
-        with a ``memory_budget``.
-        ``metric``: another than the store's, over the same rows, with the bits of a store of that metric. ArgumentError
-        for stores of i8 or with a ``memory_budget``, and where ``approximate``.
+        packs the vectors, which ``nbytes`` tells; what is captured later is packed when it is searched.
+
+        Args:
+            query: Array (dims,) of finite numbers.
+            k: Number of hits, at least 0.
+            where: Filter of the mappings (``{"batch": 42}``, ``{"year": (">=", 2000)}``; operators are == != < <= > >=
+                in between contains is-null, and all must hold), before the best are chosen; None: none.
+            approximate: Whether it looks where ``build_index`` says; a hit may be missed, its score is exact.
+            precision: "q8" or "q12" compare whole numbers, faster and less exact, "x12" elements of 12 significant
+                bits; the scores are those of products in that precision, the same on every device (docs/numerics.md,
+                section 2); None: exact.
+            metric: Another metric than the store's, over the same rows, with the bits of a store of that metric; None:
+                the store's.
+
+        Returns:
+            Hits.
+
+        Raises:
+            ArgumentError: NaN or an infinity; ``k`` is out of range; a filter that is unusable; a precision of
+                "euclidean", of stores of i8 or with a ``memory_budget``, or "x12" of f16; another metric of such
+                stores, or where ``approximate``.
+            DTypeError: Not numbers; not a filter.
+            ShapeError: A vector of another length.
+            StateError: The store is closed; ``approximate`` without an index.
         """
         self._alive(place := "search")
         programs = self._within(precision, metric, place)
@@ -346,7 +464,29 @@ class VectorStore:
         precision: str | None = None,
         metric: str | None = None,
     ) -> list[list[Hit]]:
-        """Return what ``search`` does for each row of a matrix (n, dims), at once."""
+        """Return the hits of ``search`` for each row of a matrix, at once.
+
+        Args:
+            queries: Array (n, dims) of finite numbers.
+            k: Number of hits, at least 0.
+            where: Filter of the mappings (``{"batch": 42}``, ``{"year": (">=", 2000)}``; operators are == != < <= > >=
+                in between contains is-null, and all must hold), before the best are chosen; None: none.
+            approximate: Whether it looks where ``build_index`` says; a hit may be missed, its score is exact.
+            precision: "q8" or "q12" compare whole numbers, faster and less exact, "x12" elements of 12 significant
+                bits; the scores are those of products in that precision, the same on every device (docs/numerics.md,
+                section 2); None: exact.
+            metric: Another metric than the store's, over the same rows, with the bits of a store of that metric; None:
+                the store's.
+
+        Returns:
+            List of hits for each row.
+
+        Raises:
+            ArgumentError: As of ``search``.
+            DTypeError: Not numbers; not a filter.
+            ShapeError: Vectors of another length.
+            StateError: The store is closed; ``approximate`` without an index.
+        """
         self._alive(place := "search_many")
         programs = self._within(precision, metric, place)
         return self._found(read_matrix(queries, self.dims, place), k, where, approximate, programs, place)
@@ -440,11 +580,24 @@ class VectorStore:
     ) -> IndexReport:
         """Build an approximate index of the vectors there are now (HNSW, by the package usearch); tell its recall.
 
-        ``connectivity`` and ``expansion``: neighbours of a vector, and candidates looked at, as of usearch. Its recall
-        is that of the best 10 for ``samples`` stored vectors (100, at most half of them) that neither index nor exact
-        search has while it is measured: what queries that are like the stored vectors will meet. ``queries``: a matrix
-        (n, dims) of others to measure with in their place. What is captured later is searched exactly beside it;
-        ``compact`` and ``normalize`` drop it. StateError without the package.
+        Its recall is that of the best 10 for ``samples`` stored vectors (100, at most half of them) that neither index
+        nor exact search has while it is measured: what queries that are like the stored vectors will meet. What is
+        captured later is searched exactly beside it; ``compact`` and ``normalize`` drop it.
+
+        Args:
+            connectivity: Neighbours of a vector, as of usearch.
+            expansion: Candidates looked at, as of usearch.
+            samples: Stored vectors that its recall is measured with; None: 100, at most half of them.
+            queries: Matrix (n, dims) of others to measure with in their place; None: none.
+
+        Returns:
+            Report: how many vectors it knows, and its recall.
+
+        Raises:
+            ArgumentError: A number is out of range or no whole one; samples and queries, or queries that are none.
+            DTypeError: The queries are no numbers.
+            ShapeError: Vectors of another length.
+            StateError: The package usearch is missing; the store is closed.
         """
         where = "build_index"
         self._alive(where)

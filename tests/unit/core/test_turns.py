@@ -69,11 +69,11 @@ def test_ratios_are_reduced_exactly() -> None:
 
 def test_rounding_to_f32_does_not_go_through_f64() -> None:
     # a midpoint of two floats, moved by less than an ulp of f64, as a pair
-    from loom.core.turns import rounded
+    from loom.core.turns import round_pair
 
     middle = 1.0 + 2.0**-24
     pairs = np.array([middle, middle, middle]), np.array([0.0, 2.0**-80, -(2.0**-80)])
-    assert rounded(pairs, np.float32).tolist() == [1.0, 1.0 + 2.0**-23, 1.0]
+    assert round_pair(pairs, np.float32).tolist() == [1.0, 1.0 + 2.0**-23, 1.0]
     upper = 1.0 + 3 * 2.0**-24
     pairs = np.array([upper, upper, -upper]), np.array([0.0, -(2.0**-80), 2.0**-80])
-    assert rounded(pairs, np.float32).tolist() == [1.0 + 2.0**-22, 1.0 + 2.0**-23, -(1.0 + 2.0**-23)]
+    assert round_pair(pairs, np.float32).tolist() == [1.0 + 2.0**-22, 1.0 + 2.0**-23, -(1.0 + 2.0**-23)]

@@ -7,7 +7,7 @@ import pytest
 from loom.core.dtype import f32
 from loom.ir.kernel import Access
 from loom.kernels.maps.nest import Coordinate, Load, LoopNest, Store, apply_operation
-from loom.schedules.maps import LANES, THREADS, Strided, strided
+from loom.schedules.maps import LANES, THREADS, Strided, plan_strided
 
 
 def _copy(shape: tuple[int, ...], begin: int, target: int, *, threads: bool) -> Strided:
@@ -15,7 +15,7 @@ def _copy(shape: tuple[int, ...], begin: int, target: int, *, threads: bool) -> 
     values = Load(0, begin, rows), Load(0, begin + 7, rows)
     stores = Store(0, 1, target, rows), Store(1, 1, target + 50, rows)
     nest = LoopNest(shape, values, stores, ((f32, Access.READ), (f32, Access.WRITE)))
-    return strided(nest, THREADS if threads else LANES)
+    return plan_strided(nest, THREADS if threads else LANES)
 
 
 @pytest.mark.parametrize("threads", [False, True])
@@ -38,4 +38,4 @@ def test_a_step_of_nothing_along_an_axis_of_one_element_is_no_race(
 ) -> None:
     values = (Coordinate(len(shape) - 1, f32), Coordinate(0, f32), apply_operation("add", (0, 1)))
     nest = LoopNest(shape, values, (Store(2, 0, 0, steps),), ((f32, Access.WRITE),))
-    assert strided(nest, LANES, is_passing=is_passing).groups
+    assert plan_strided(nest, LANES, is_passing=is_passing).groups

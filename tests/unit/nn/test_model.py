@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import loom
 from loom.core.errors import ArgumentError, ShapeError, SpecError
 from loom.nn.spec import parse
 from loom.nn.weights.model import Model
@@ -86,6 +87,12 @@ def test_another_shape_is_named() -> None:
         )
         with pytest.raises(ShapeError, match=_says(text)):
             _model().forward(np.zeros(shape, np.float32))
+
+
+def test_first_weights_of_another_shape_are_named() -> None:
+    spec = parse({"format": "loom/1", "input": {"shape": [4]}, "layers": _LAYERS[:1]})
+    with pytest.raises(ShapeError, match=r"layers\.0\.weight.* expected \(4, 3\), got \(9, 9\)"):
+        loom.Network(spec, on="cpu", weights={"layers.0.weight": np.ones((9, 9)), "layers.0.bias": np.ones(3)})
 
 
 def test_a_sequence_too_short_is_named() -> None:

@@ -146,6 +146,8 @@ def test_a_step_that_drops_out_draws_anew_and_alike_for_a_seed() -> None:
         found.append(model.weights()["w"])
     assert np.array_equal(found[0], found[1])
     assert not np.array_equal(found[0], found[2])
+    history = loom.onnx.load(proto).train(x, x, validation=(x, x), epochs=1, learning_rate=0.0, progress=False)
+    assert history.validation_loss == [0.0]  # samples held out are not dropped, nor scaled for it
 
 
 def test_training_and_answers_have_the_same_bits_on_every_device(on: str) -> None:

@@ -165,3 +165,20 @@ def test_very_many_dispatches(device: Any) -> None:
     assert total.count == 6000
     assert total.timed == {"cpu": 6000, "webgpu": 2048}.get(device.name, 4096)
     assert ("~" in p.table()) == (device.name != "cpu")
+
+
+@loom.kernel(workgroup=4)
+def mark(registers: loom.InOut[loom.u32]) -> None:
+    registers[loom.global_id()] = 7
+
+
+def test_an_indirect_dispatch_is_one_row_without_the_check_of_its_counts(device: Any) -> None:
+    x, counts = np.zeros(8, np.uint32), np.array([2, 1, 1], np.uint32)
+    chain = loom.Chain(device)
+    chain.dispatch_indirect(mark, [x], [], counts)
+    chain.dispatch(mark, [x], [], 1)
+    program = chain.build()
+    with loom.profile() as p:
+        program.run()
+    assert [(r.kernel, r.dispatch) for r in p.rows] == [("mark", 0), ("mark", 1)]
+    assert x.tolist() == [7] * 8

@@ -11,7 +11,7 @@ import pytest
 import loom
 from bench.programs import black_scholes, histogram, kmeans, nbody
 from loom.targets.base import Bounds
-from loom.targets.llvm.gpu.ptx import corrected
+from loom.targets.llvm.gpu.ptx import correct
 from loom.targets.llvm.machine import machine
 from loom.targets.llvm.target import LlvmTarget
 
@@ -32,12 +32,12 @@ NEGATED = "cvt.s32.s16 %wide, %rs1; neg.s32 %wide, %wide;"
 )
 def test_unsafe_instructions_become_sound_ones(unsafe: str, sound: str) -> None:
     around = "\tadd.s32 \t%r3, %r2, 1;\n"
-    assert corrected(f"{around}\t{unsafe}\n{around}") == f"{around}\t{sound}\n{around}"
+    assert correct(f"{around}\t{unsafe}\n{around}") == f"{around}\t{sound}\n{around}"
 
 
 def test_everything_else_stays() -> None:
     text = "\tneg.s32 \t%r2, %r1;\n\tabs.f32 \t%f2, %f1;\n\tneg.s64 \t%rd2, %rd1;\n// neg.s16 %rs2, %rs1;\n"
-    assert corrected(text) == text
+    assert correct(text) == text
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_everything_else_stays() -> None:
 )
 def test_ones_that_are_chosen_come_out_of_memory(chosen: str, bits: str, hidden: str) -> None:
     text = f".version 8.0\n.address_size 64\n\n{{\n\t{chosen}\n}}\n"
-    found = corrected(text)
+    found = correct(text)
     assert ".address_size 64\n\n.visible .const .align 8 .u64 loom_$_hidden;" in found
     assert f", {bits}; {hidden} }}" in found
     assert found.count("ld.const") == 1
@@ -58,7 +58,7 @@ def test_ones_that_are_chosen_come_out_of_memory(chosen: str, bits: str, hidden:
 
 def test_other_numbers_and_sums_with_ones_stay_as_they_are() -> None:
     text = ".address_size 64\n\tadd.rn.f32 \t%f1, %f2, 0f3F800000;\n\tselp.f32 \t%f1, 0f40000000, 0f80000000, %p1;\n"
-    assert corrected(text) == text
+    assert correct(text) == text
 
 
 def _loop(*body: str) -> str:
@@ -90,14 +90,14 @@ def _loop(*body: str) -> str:
 )
 def test_loops_that_end_as_their_counter_wraps_are_not_unrolled(body: tuple[str, ...]) -> None:
     text = _loop(*body)
-    assert corrected(text) == text.replace("$L__BB0_4:\n", '$L__BB0_4:\n\t.pragma "nounroll";\n')
-    assert corrected(corrected(text)) == corrected(text)
+    assert correct(text) == text.replace("$L__BB0_4:\n", '$L__BB0_4:\n\t.pragma "nounroll";\n')
+    assert correct(correct(text)) == correct(text)
 
 
 def test_a_loop_is_found_wherever_its_blocks_stand() -> None:
     latch = "$L__BB0_3:", "add.s32 \t%r1, %r1, -2", "setp.lt.u32 \t%p4, %r1, -3", "@%p4 bra \t$L__BB0_5"
     text = _loop("bra.uni \t$L__BB0_5", *latch, "bra.uni \t$L__BB0_7", "$L__BB0_5:", "bra.uni \t$L__BB0_3")
-    assert corrected(text) == text.replace("$L__BB0_5:\n", '$L__BB0_5:\n\t.pragma "nounroll";\n')
+    assert correct(text) == text.replace("$L__BB0_5:\n", '$L__BB0_5:\n\t.pragma "nounroll";\n')
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_loop_is_found_wherever_its_blocks_stand() -> None:
     ],
 )
 def test_other_loops_stay(body: tuple[str, ...]) -> None:
-    assert corrected(_loop(*body)) == _loop(*body)
+    assert correct(_loop(*body)) == _loop(*body)
 
 
 def written(kernel: Any, bounds: Bounds = Bounds.CHECKED, *, placed: bool = True) -> str:

@@ -13,7 +13,7 @@ from loom.core.dtype import f32
 from loom.ir.kernel import Access
 from loom.kernels.maps.nest import Coordinate, Load, LoopNest, Store, apply_operation
 from loom.schedules import maps
-from loom.schedules.maps import LANES, THREADS, strided
+from loom.schedules.maps import LANES, THREADS, plan_strided
 
 EXPRESSIONS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "broadcast": (lambda x: x + x[:1], lambda a: a + a[:1]),
@@ -104,11 +104,11 @@ def test_nests_of_one_structure_are_one_kernel(lanes: int) -> None:
         return LoopNest(shape, values, (Store(4, 2, 0, (m * n, n, 1)),),
                         ((f32, Access.READ), (f32, Access.READ), (f32, Access.WRITE)))  # fmt: skip
 
-    first = strided(nest((3, 4, 5), 90), lanes, is_passing=True)
-    second = strided(nest((6, 2, 9), 300), lanes, is_passing=True)
+    first = plan_strided(nest((3, 4, 5), 90), lanes, is_passing=True)
+    second = plan_strided(nest((6, 2, 9), 300), lanes, is_passing=True)
     assert first.kernel is second.kernel
     assert first.params != second.params
-    assert strided(nest((3, 4, 5), 90), lanes).kernel is not first.kernel
+    assert plan_strided(nest((3, 4, 5), 90), lanes).kernel is not first.kernel
 
 
 def test_divisors_are_told_where_little_is_divided(written: list[LoopNest]) -> None:

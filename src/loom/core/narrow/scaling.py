@@ -35,7 +35,7 @@ def store(
     array: Any, dtype: Any, *, scales: Any = "auto", power_of_two: bool = False, channel: int = -1,
     where: str = "loom.nn.numeric.store",
 ) -> StoredArray:  # fmt: skip
-    """Return an array of finite real numbers, any shape, as it is stored in a type of ``TYPES``.
+    """Return an array as it is stored in a type.
 
     ``scales``: ``"none"``, 1 (and 0 is the code of 0); ``"tensor"``, one for all elements; ``"row"``, one for each
     index of the first axis; ``"channel"``, one for each index of the axis ``channel``; ``"auto"``: none of floats of 16
@@ -44,15 +44,27 @@ def store(
     scale.
 
     A scale that is chosen is the least f32 (f64 for an array of f64) with which nothing is too large: largest size /
-    largest code (of i8 127, i4 7, i2 1, f8_e4m3 448, f4_e2m1 6); of unsigned types (largest - smallest, 0 among
-    them) / largest code, 0 being a code of its own. The scale of ``ternary`` and ``binary`` makes the sum of squared
-    errors least: of signs the mean size; of -1, 0 and 1 the mean of the k largest sizes for the best k (Li and others,
-    "Ternary Weight Networks", 2016, solved exactly). Zeros alone have the scale 1 (of signs 0). ``power_of_two``: the
-    least power of two that is no smaller (of ternary and binary the nearest one).
+    largest code (of i8 127, i4 7, i2 1, f8_e4m3 448, f4_e2m1 6); of unsigned types (largest - smallest, 0 among them) /
+    largest code, 0 being a code of its own. The scale of ``ternary`` and ``binary`` makes the sum of squared errors
+    least: of signs the mean size; of -1, 0 and 1 the mean of the k largest sizes for the best k (Li and others,
+    "Ternary Weight Networks", 2016, solved exactly). Zeros alone have the scale 1 (of signs 0).
 
-    What a given scale makes too large is stored as the largest code of its sign. NotFinite for NaN and infinities,
-    DTypeError for an unknown type or what is no array of real numbers, ArgumentError for scales that are no numbers
-    above 0 or do not fit.
+    What a given scale makes too large is stored as the largest code of its sign.
+
+    Args:
+        array: Array of finite real numbers, any shape.
+        dtype: Type of ``TYPES``, or its name.
+        scales: Rule of the scales, a number above 0, or numbers of as many axes as the array.
+        power_of_two: Whether a scale is the least power of two that is no smaller (of ternary and binary the nearest
+            one).
+        channel: Axis of the rule "channel".
+        where: Beginning of errors' texts.
+
+    Raises:
+        ArgumentError: Scales that are no numbers above 0 or do not fit; there is no such rule; ``power_of_two`` of
+            scales that are given.
+        DTypeError: Not a type of storage; not an array of real numbers.
+        NotFinite: NaN or an infinity among them.
 
     >>> stored = store([[1.0, -0.5], [0.25, 0.0]], "i4")
     >>> stored.codes().tolist(), stored.nbytes
@@ -68,7 +80,7 @@ def store(
         raise ArgumentError(f"{where}, power_of_two", "has no effect on scales that are given",
                             expected=", ".join(RULES), got=repr(scales)[:60], remedy="Leave it out")  # fmt: skip
     else:
-        scale = _given(scales, scale_type, f"{where}, scales")
+        scale = _read_scales(scales, scale_type, f"{where}, scales")
         require_shape("scale", scale, values.shape, f"{where}, scales")
         zero = _zero(_reduce(np.minimum, values, scale.shape), scale, kind)
     return _encode(values, kind, scale, zero)
@@ -125,7 +137,7 @@ def _axis(rule: str, values: Array, channel: int, where: str) -> int | None:
     return int(channel) % values.ndim
 
 
-def _given(scales: Any, scale_type: type[np.floating[Any]], where: str) -> Array:
+def _read_scales(scales: Any, scale_type: type[np.floating[Any]], where: str) -> Array:
     try:
         held, dtype = read_array(scales, where)
         if held.dtype == np.bool_:

@@ -82,7 +82,7 @@ class StoredArray:
         else:
             found = raw.view(dtype.code_type.newbyteorder("<")).astype(dtype.code_type)
         if dtype.kind in (NumericKind.SIGNED, NumericKind.TERNARY):
-            found = _signed(found, dtype)
+            found = _to_signed(found, dtype)
         elif dtype.kind is NumericKind.BINARY:
             found = found.astype(np.int8) * np.int8(2) - np.int8(1)
         return found.reshape(self.shape)
@@ -97,7 +97,7 @@ class StoredArray:
             return np.clip(found * self.scale.astype(np.float64), -_LARGEST, _LARGEST)
 
 
-def _signed(codes: Array, dtype: NumericType) -> Array:
+def _to_signed(codes: Array, dtype: NumericType) -> Array:
     if not dtype.is_packed:
         return codes.view(np.dtype(f"i{dtype.bits // 8}"))
     left = np.uint8(8 - dtype.bits)

@@ -71,7 +71,11 @@ class NumericType:
         return np.dtype(f"u{max(self.bits, 8) // 8}")
 
     def nbytes(self, count: int) -> int:
-        """Return the bytes of ``count`` elements, packed, the last byte filled up."""
+        """Return the bytes of elements, packed, the last byte filled up.
+
+        Args:
+            count: Number of elements.
+        """
         return -(-count * self.bits // 8)
 
 
@@ -122,7 +126,14 @@ _OTHER = {
 
 
 def numeric_type(given: Any, where: str = "loom.nn.numeric") -> NumericType:
-    """Return the type of storage meant: one of Loom's or numpy's, or a name; DTypeError with near matches if none.
+    """Return a type of storage.
+
+    Args:
+        given: Type of storage, a dtype of Loom's or numpy's, or a name.
+        where: Beginning of the error's text.
+
+    Raises:
+        DTypeError: Not a type of storage.
 
     >>> numeric_type("int4").name, numeric_type("F8_E5M2").name, numeric_type(np.float16).name
     ('i4', 'f8_e5m2', 'f16')

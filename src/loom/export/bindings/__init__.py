@@ -51,10 +51,25 @@ def export_bindings(
     optimize: Optimize = "speed",
     overwrite: bool = False,
 ) -> CExport:
-    """Write a frozen network as C into ``out``, and a package of each language into ``out/<language>``.
+    """Write a frozen network as C, and a package of each language into ``out/<language>``.
 
-    ArgumentError for languages and targets that do not exist, and for a name that a language has for itself.
-    ``overwrite`` and FileError are those of ``export_c``.
+    Args:
+        net: Frozen network.
+        out: Folder of the files.
+        languages: Names of languages.
+        targets: Machines, as "x86_64-linux".
+        optimize: "speed", or "size": short code, of which only sums of products are computed in vectors; the bits are
+            the same.
+        overwrite: Whether files in the folder are written over that no export wrote, or that were changed since.
+
+    Returns:
+        Export: the files and what they hold.
+
+    Raises:
+        ArgumentError: There is no such language or target; a name that a language has for itself; a network of several
+            threads.
+        StateError: Zig is missing (the extra ``export``).
+        FileError: Files are there that no export wrote, or that were changed since; nothing is written then.
     """
     chosen = [language_of(name) for name in languages]
     if chosen and net.threads:

@@ -49,16 +49,27 @@ def export_c(
     name: str | None = None,
     overwrite: bool = False,
 ) -> CExport:
-    """Write a frozen network, program, chain or kernel, or several networks in one library, as C into ``out``.
+    """Write a frozen network, program, chain or kernel, or several networks in one library, as C.
 
     That is a header, a manifest, an example (``main.c``), and a folder with libraries for each target. Networks have
     the functions with JSON texts beside their own: ``loom_json.h``.
 
-    ``optimize``: ``speed`` (code for several levels of x86-64, of which a net takes the best that the processor has)
-    or ``size`` (short code, of which only sums of products are computed in vectors); the bits are the same.
-    ``name``: of the library, else the first one's. ArgumentError for targets that do not exist, and for networks of
-    one name; StateError without Zig (the extra ``export``); FileError, nothing being written, for files in ``out`` that
-    no export wrote, or that were changed since, unless ``overwrite``.
+    Args:
+        net: Frozen network, function or kernel, or several networks.
+        out: Folder of the files.
+        targets: Machines, as "x86_64-linux".
+        optimize: "speed" (code for several levels of x86-64, of which a net takes the best that the processor has) or
+            "size" (short code, of which only sums of products are computed in vectors); the bits are the same.
+        name: Name of the library; None: that of the first one.
+        overwrite: Whether files in the folder are written over that no export wrote, or that were changed since.
+
+    Returns:
+        Export: the files and what they hold.
+
+    Raises:
+        ArgumentError: There is no such target; networks of one name; a name that C cannot have; a flag is no truth.
+        StateError: Zig is missing (the extra ``export``).
+        FileError: Files are there that no export wrote, or that were changed since; nothing is written then.
     """
     replaced = flag("loom.export, overwrite", overwrite)
     return deliver(lambda folder: _write(net, folder, targets, optimize, name), out, overwrite=replaced)

@@ -62,14 +62,21 @@ def to_onnx(
 ) -> Any:
     """Return a network, program or function as a ``ModelProto`` of onnx, checked by its checker.
 
-    ``source``: a ``loom.Network`` (also frozen), what ``tensor.compile`` returned, tensors (one, several, or by name),
-    or a function of tensors, whose ``inputs`` are told: name -> shape, or (shape, dtype); a length that is a name is
-    open. A network takes any number of samples, called ``batch``, unless ``batch`` is a number; inputs of variable
-    length have any up to their most, called ``length``, unless ``length`` is one. ``outputs``: names, where the source
-    has none; else y, or y0, y1, ... (y_, or y_0, y_1, where an input is called so). ``opset``: from 18 to the newest
-    that ``onnx`` knows.
+    Args:
+        source: ``loom.Network`` (also frozen), a program of ``tensor.compile``, tensors (one, several, or by name), or
+            a function of tensors.
+        name: Name of the model; None: that of the source.
+        inputs: Shapes, or (shape, dtype), by the names of a function's inputs; a length that is a name is open; None:
+            the source has its own.
+        outputs: Names, where the source has none; None: y, or y0, y1, ... (y_, or y_0, y_1, where an input is called
+            so).
+        batch: Number of samples; None: any, called ``batch``.
+        length: Length of inputs of variable length; None: any up to their most, called ``length``.
+        opset: Version of the operators, from 18 to the newest that ``onnx`` knows; None: the default.
 
-    ArgumentError, DTypeError: what ONNX cannot say, by name. Weights beyond 2 GB: ArgumentError, see ``export_onnx``.
+    Raises:
+        ArgumentError: A source, or a part of it, that ONNX cannot say; weights beyond 2 GB (see ``export_onnx``).
+        DTypeError: A dtype that ONNX cannot say.
 
     >>> import loom
     >>> net = loom.Network.from_json({"format": "loom/1", "input": {"shape": [2]}, "layers": [
@@ -99,11 +106,30 @@ def export_onnx(
     external: bool | None = None,
     overwrite: bool = False,
 ) -> OnnxExport:
-    """Write a network, program or function as ONNX: into the folder ``out`` as NAME.onnx, or to ``out`` itself.
+    """Write a network, program or function as ONNX.
 
-    The first arguments are those of ``to_onnx``. ``external``: weights lie beside the model, in NAME.onnx.data; None:
-    where they are beyond 2 GB. The same source gives the same bytes. FileError: a file that is there already, unless
-    ``overwrite``, or a folder that is not, of a name that ends with .onnx.
+    The same source gives the same bytes.
+
+    Args:
+        source: Network, program or function, as of ``to_onnx``.
+        out: Folder, to hold NAME.onnx, or a name that ends with .onnx.
+        name: Name of the model; None: that of the source.
+        inputs: Shapes, or (shape, dtype), by the names of a function's inputs; None: the source has its own.
+        outputs: Names, where the source has none; None: y, or y0, y1, ...
+        batch: Number of samples; None: any.
+        length: Length of inputs of variable length; None: any up to their most.
+        opset: Version of the operators, from 18 on; None: the default.
+        external: Whether weights lie beside the model, in NAME.onnx.data; None: where they are beyond 2 GB.
+        overwrite: Whether a file that is there is written over.
+
+    Returns:
+        Export: the files and what they hold.
+
+    Raises:
+        ArgumentError: A source, or a part of it, that ONNX cannot say; no place; weights beyond 2 GB that are not
+            beside; a flag is no truth.
+        DTypeError: A dtype that ONNX cannot say.
+        FileError: The file is there, or the folder of a name that ends with .onnx is not.
     """
     where = f"{WHERE}, out"
     apart = None if external is None else flag(external, f"{WHERE}, external")

@@ -21,12 +21,12 @@ from loom.export.network import FrozenNetwork
 from loom.export.onnx.writing.records import GraphRecord, RecordsDiffer, SizedRecord, join_records
 from loom.export.onnx.writing.writer import WHERE
 from loom.export.program import FrozenFunction, parameters_by_name
+from loom.importers.ports import ArrayInfo
+from loom.importers.trainable import TrainableGraph
 from loom.ir.frontend.decorator import KernelFunction
-from loom.nn.graphs import ArrayInfo, TrainableGraph
 from loom.nn.integer import IntegerNetwork
 from loom.nn.network import Network
 from loom.nn.spec.reader import write_network
-from loom.onnx.given import ValueInfo
 from loom.onnx.model import OnnxModel
 from loom.tensor import QuantizedTensor, Tensor, TensorProgram
 from loom.tensor.record.graph import INPUT, ancestors, require_tensor
@@ -79,14 +79,10 @@ def source_of(source: Any, name: str | None, inputs: Any, outputs: Any, batch: A
                   else "Export tensors, or what tensor.compile returned; or to C: loom export --to c")  # fmt: skip
         raise ArgumentError(WHERE, "ONNX cannot say what this computes", expected=_SOURCES, got=type(source).__name__,
                             remedy=remedy)  # fmt: skip
-    if isinstance(source, TrainableGraph):
+    if isinstance(source, (TrainableGraph, OnnxModel)):
         _require_none(batch, "batch", "an imported model")
         _require_none(outputs, "outputs", "an imported model")
         return _of_model(source, name, inputs)
-    if isinstance(source, OnnxModel):
-        _require_none(batch, "batch", "an imported model")
-        _require_none(outputs, "outputs", "an imported model")
-        return _of_onnx(source, name, inputs)
     if callable(source) and not isinstance(source, (Tensor, Mapping)):
         _require_none(batch, "batch", "a function")
         return _function(source, name, inputs, outputs)
@@ -198,21 +194,12 @@ def _function(source: Callable[..., Any], name: str | None, inputs: Any, outputs
     return OnnxSource(called, record_all, {id(p): key for key, p in parameters.items()}, _elements(parameters))
 
 
-def _of_model(model: TrainableGraph, name: str | None, inputs: object) -> OnnxSource:
-    """Return what an imported model computes, its inputs as ``inputs`` tells, else as the model does."""
+def _of_model(model: TrainableGraph | OnnxModel, name: str | None, inputs: object) -> OnnxSource:
+    """Return what an imported model computes with its weights as they are, as Loom computes it.
 
-    def forward(**given: Tensor) -> dict[str, Tensor]:
-        updates = model.state_updates
-        made = model.apply_all(given)
-        model.state_updates = updates  # those of training stay
-        return {o.name if o.name not in given else f"{o.name}_": made[o.name] for o in model.outputs}
-
-    return _function(forward, name or "model", inputs or _free(model.inputs), None)
-
-
-def _of_onnx(model: OnnxModel, name: str | None, inputs: object) -> OnnxSource:
-    """Return what a model of ONNX computes with its weights as they are, as Loom computes it."""
-    if inputs is None and any(i.shape is None or i.kind != "tensor" for i in model.inputs):
+    Its inputs are as ``inputs`` tells, else as the model does.
+    """
+    if inputs is None and any(i.shape is None for i in model.inputs):
         raise ArgumentError(
             f"{WHERE}, inputs",
             "the model does not tell the shape of an input",
@@ -222,12 +209,13 @@ def _of_onnx(model: OnnxModel, name: str | None, inputs: object) -> OnnxSource:
         )
 
     def forward(**given: Tensor) -> dict[str, Tensor]:
-        return {k if k not in given else f"{k}_": made for k, made in model.record(given).items()}
+        made = model.record(given) if isinstance(model, OnnxModel) else model.trace(given)[0]
+        return {f"{k}_" if k in given else k: each for k, each in made.items()}
 
     return _function(forward, name or "model", inputs or _free(model.inputs), None)
 
 
-def _free(inputs: Sequence[ArrayInfo | ValueInfo]) -> dict[str, tuple[tuple[int | str, ...], str]]:
+def _free(inputs: Sequence[ArrayInfo]) -> dict[str, tuple[tuple[int | str, ...], str]]:
     """Return names -> (shape, dtype), with a name of its own for each length that has none."""
     return {
         i.name: (tuple(f"{i.name}_{k}" if n is None else n for k, n in enumerate(i.shape or ())), i.dtype)

@@ -47,11 +47,22 @@ def export_wasm(
     optimize: Optimize = "speed",
     overwrite: bool = False,
 ) -> WebExport:
-    """Write what was frozen into the folder ``out``: NAME.wasm (weights inside), NAME.js, NAME.d.ts.
+    """Write a frozen network, function or kernel as NAME.wasm (weights inside), NAME.js, NAME.d.ts.
 
-    ``optimize``: ``speed``, or ``size``: short code, of which only sums of products are computed in vectors.
-    ArgumentError for a kernel with buffers of records; StateError without Zig (the extra ``export``); FileError,
-    nothing being written, for files in ``out`` that no export wrote, or that were changed since, unless ``overwrite``.
+    Args:
+        net: Frozen network, function or kernel.
+        out: Folder of the files.
+        optimize: "speed", or "size": short code, of which only sums of products are computed in vectors; the bits are
+            the same.
+        overwrite: Whether files in the folder are written over that no export wrote, or that were changed since.
+
+    Returns:
+        Export: the files and what they hold.
+
+    Raises:
+        ArgumentError: A kernel with buffers of records; a flag is no truth.
+        StateError: Zig is missing (the extra ``export``).
+        FileError: Files are there that no export wrote, or that were changed since; nothing is written then.
     """
     replaced = flag("loom.export, overwrite", overwrite)
     if isinstance(net, FrozenKernel):
@@ -76,9 +87,22 @@ def export_wasm(
 def export_npm(
     net: FrozenNetwork, out: str | Path, *, optimize: Optimize = "speed", overwrite: bool = False
 ) -> WebExport:
-    """Write a frozen network into the folder ``out`` as a package for npm: an ES module with types, README and test.
+    """Write a frozen network as a package for npm: an ES module with types, README and test.
 
-    ``optimize``, ``overwrite`` and errors are those of ``export_wasm``.
+    Args:
+        net: Frozen network.
+        out: Folder of the files.
+        optimize: "speed", or "size": short code, of which only sums of products are computed in vectors; the bits are
+            the same.
+        overwrite: Whether files in the folder are written over that no export wrote, or that were changed since.
+
+    Returns:
+        Export: the files and what they hold.
+
+    Raises:
+        ArgumentError: A flag is no truth.
+        StateError: Zig is missing (the extra ``export``).
+        FileError: Files are there that no export wrote, or that were changed since; nothing is written then.
     """
     replaced = flag("loom.export, overwrite", overwrite)
     contents, *about = package_files(net, optimize)

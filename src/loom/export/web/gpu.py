@@ -23,7 +23,7 @@ from loom.export.network import FrozenNetwork
 from loom.ir.kernel import Instr, walk
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.drivers.probes.probes import PROBES
-from loom.runtime.drivers.rows import cut_groups, fill_words
+from loom.runtime.drivers.rows.words import cut_groups, fill_words
 from loom.targets.base import Bounds
 from loom.targets.wgsl.features import Features, refusal
 from loom.targets.wgsl.library.collect import FAMILIES, FIRST, FORMS, called, every_form

@@ -50,7 +50,7 @@ class FlatStepState:
 
     def set_input(self, values: Sequence[float]) -> None:
         """Put numbers into the input, where they stay."""
-        self._state.set_input(_shaped(values, self._shape, "StepState.set_input"))
+        self._state.set_input(_reshape(values, self._shape, "StepState.set_input"))
 
     def step_forward(self) -> int:
         """Advance every layer from what the tick before left; return the nanoseconds it took."""
@@ -66,7 +66,7 @@ class FlatStepState:
         """Compute all gradients of those of the output; return ``grad_input`` (flat) and ``duration`` (ns)."""
         start = time.perf_counter_ns()
         shape = self._state.tensors[self._network.spec.outputs[0]].shape
-        found = self._state.step_backward(_shaped(gradients, shape, "StepState.step_backward"))
+        found = self._state.step_backward(_reshape(gradients, shape, "StepState.step_backward"))
         _latest[self._network] = ref(self._state)
         flat: list[float] = [] if found is None else found.reshape(-1).tolist()
         return {"grad_input": flat, "duration": time.perf_counter_ns() - start}
@@ -113,7 +113,7 @@ def _apply(learning_rate: float, optimizer: Optimizer, where: str) -> None:
     state.apply_gradients(learning_rate, optimizer)
 
 
-def _shaped(values: Sequence[float], shape: tuple[int, ...], where: str) -> np.ndarray[Any, Any]:
+def _reshape(values: Sequence[float], shape: tuple[int, ...], where: str) -> np.ndarray[Any, Any]:
     found = numbers(values, where, "values")
     if found.size != prod(shape):
         raise ShapeError(where, "another number of numbers", expected=prod(shape), got=found.size,

@@ -74,13 +74,13 @@ def set_layer_observer(callback: Callable[[dict[str, Any]], object]) -> Observat
     """Have ``callback`` told of each layer of each pass of the current network, as a dict of the older keys; ``close``
     what is returned to end it."""
 
-    def told(event: LayerEvent) -> None:
+    def tell(event: LayerEvent) -> None:
         callback(event.to_dict())
 
     if not callable(callback):
         raise ArgumentError("set_layer_observer, callback", "not callable", expected="a function of a dict",
                             got=repr(callback)[:80], remedy="Pass a function")  # fmt: skip
-    return current_network().observe(told)
+    return current_network().observe(tell)
 
 
 def get_methods_json() -> str:

@@ -41,7 +41,7 @@ _own = threading.local()
 _making = threading.Lock()
 
 
-def _loaded() -> _LoadedText:
+def _last_text() -> _LoadedText:
     """Return what this thread loaded last, else what any did."""
     return getattr(_own, "loaded", _latest)
 
@@ -49,7 +49,7 @@ def _loaded() -> _LoadedText:
 def _keep(**changes: Any) -> None:
     """Make something current, for this thread and those that loaded nothing; a model of others is made anew."""
     made = _LoadedText()
-    vars(made).update({**vars(_loaded()), **changes, "model": None})
+    vars(made).update({**vars(_last_text()), **changes, "model": None})
     _own.loaded = made
     vars(_latest).update({**changes, "model": None})
 
@@ -131,7 +131,7 @@ def _parts(stream: TextStream) -> Iterator[str]:
 
 
 def _tokenizer() -> Tokenizer:
-    found = _loaded().tokenizer
+    found = _last_text().tokenizer
     if found is None:
         raise StateError("loom.flow.dnvm", "there is no tokenizer", expected="load_tokenizer_from_bytes first",
                          got="none", remedy="Load one")  # fmt: skip
@@ -142,7 +142,7 @@ def _model() -> LanguageModel:
     """Return the current model with the current tokenizer."""
     from loom.models.language import LanguageModel
 
-    loaded, tokenizer = _loaded(), _tokenizer()
+    loaded, tokenizer = _last_text(), _tokenizer()
     if loaded.network is None:
         raise StateError("loom.flow.dnvm", "there is no language model", expected="load_transformer_from_bytes first",
                          got="none", remedy="Load one")  # fmt: skip

@@ -58,7 +58,7 @@ def train_simple(batches: Sequence[Mapping[str, Any]], config: Mapping[str, Any]
     net, told = current_network(), read_config(config, "train_simple")
     require_one(net, "train_simple")
     _require_settings(told)
-    pairs = [_batch(net, batch) for batch in _listed(batches)]
+    pairs = [_batch(net, batch) for batch in _require_list(batches)]
     start = time.perf_counter_ns()
     with net.model.alone("train_simple"):
         history, measured = _run(net, pairs, told)
@@ -93,7 +93,7 @@ def _every(told: Mapping[str, Any], key: str) -> int:
     return 1 if value is True else whole(f"train_simple, config, {key}", value, least=0)
 
 
-def _listed(batches: Any) -> Sequence[Any]:
+def _require_list(batches: Any) -> Sequence[Any]:
     what = "a mapping" if isinstance(batches, Mapping) else type(batches).__name__
     if isinstance(batches, (Mapping, str)) or not isinstance(batches, Sequence):
         raise DTypeError("train_simple, batches", "not a list of batches", expected="[{'Input': ..., 'Target': ...}]",

@@ -70,10 +70,10 @@ class Builtins:
             "max": lambda args: self.fold("max", self.calls.count("maximum", args, 2)),
             "abs": self.absolute,
             "clip": self.clip,
-            **{name: self.named(name) for name in _OF_ONE},
+            **{name: self.of_name(name) for name in _OF_ONE},
         }
 
-    def named(self, name: str) -> _Handler:
+    def of_name(self, name: str) -> _Handler:
         """Return the handler of a function of one number."""
         return lambda args: self.of_one(name, self.calls.count(name, args, 1)[0])
 
@@ -84,7 +84,7 @@ class Builtins:
     def number(self, args: list[Operand], *, is_float: bool) -> Operand:
         """``int(x)`` and ``float(x)``: a number of the kind as it is, another one as 32 bits, or 64 if it has them."""
         (operand,) = self.calls.count("float" if is_float else "int", args, 1)
-        value = self.typing.typed(operand)
+        value = self.typing.as_value(operand)
         if value.type.is_float if is_float else value.type.is_integer:
             return value
         wide = value.type.bits == 64
@@ -94,7 +94,7 @@ class Builtins:
     def boolean(self, args: list[Operand]) -> Operand:
         """``bool(x)``: whether a number is not 0."""
         (operand,) = self.calls.count("bool", args, 1)
-        value = self.typing.typed(operand)
+        value = self.typing.as_value(operand)
         return value if value.type.is_bool else self.b.emit("ne", value, self.typing.constant(0, value.type))
 
     def items(self, name: str, operand: Operand) -> list[Operand]:
@@ -110,7 +110,7 @@ class Builtins:
         if len(args) > 1:
             raise self.b.error("round takes one value inside a kernel", "round(x)", f"{len(args)} values",
                                "Write loom.rint(x * 100.0) / 100.0")  # fmt: skip
-        (value,) = [self.typing.typed(a) for a in self.calls.count("round", args, 1)]
+        (value,) = [self.typing.as_value(a) for a in self.calls.count("round", args, 1)]
         return value if value.type.is_integer else self.typing.emit("rint", value)
 
     def divmod(self, args: list[Operand]) -> Operand:
@@ -125,7 +125,7 @@ class Builtins:
         base, exponent = args
         n = exponent.value if isinstance(exponent, Static) else None
         if is_int(n) and 0 <= n <= _MOST_POWER:
-            return self.product(self.typing.typed(base), int(n))
+            return self.product(self.typing.as_value(base), int(n))
         if isinstance(base, Static) and isinstance(exponent, Instr) and exponent.type.is_integer:
             raise self.b.error("** takes a constant whole exponent, or floats", "x ** 2, or f32 ** f32", exponent.dtype,
                                "Shift for powers of two, 1 << n, or convert with f32(...)")  # fmt: skip
@@ -186,7 +186,7 @@ class Builtins:
 
     def of_one(self, name: str, operand: Operand) -> Operand:
         """Translate a function of one number that is a few operations."""
-        x, emit = self.typing.typed(operand), self.typing.emit
+        x, emit = self.typing.as_value(operand), self.typing.emit
         if name == "square":
             return emit("mul", x, x)
         if name == "negative":
@@ -215,5 +215,5 @@ class Builtins:
 
     def absolute(self, args: list[Operand]) -> Operand:
         (value,) = self.calls.count("abs", args, 1)
-        found = self.typing.emit("abs", self.typing.typed(value))
+        found = self.typing.emit("abs", self.typing.as_value(value))
         return self.typing.as_natural(found) if self.typing.is_index(found) else found

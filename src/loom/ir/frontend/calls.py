@@ -82,7 +82,7 @@ class Calls:
         if is_allowed(target):
             return self.builtin(target, node)
         if isinstance(target, types.FunctionType) and target in INTRINSICS:
-            return self.intrinsic(INTRINSICS[target], self.ordered(target, node), node)
+            return self.intrinsic(INTRINSICS[target], self.order(target, node), node)
         if isinstance(target, types.FunctionType) and is_pattern(target):
             raise self.b.error(
                 f"{target.__name__} cannot be called inside a kernel", "a function for lanes", ast.unparse(node.func),
@@ -115,7 +115,7 @@ class Calls:
         """Translate a Python or elementary function of ``args`` in place."""
         if isinstance(fn, types.FunctionType):
             return self.inlining.inline(fn, args, {})
-        definition, values = self.defined(fn, args)
+        definition, values = self.define(fn, args)
         return self.inlining.inline(definition, values, {})
 
     def arguments(self, node: ast.Call, name: str) -> list[Operand]:
@@ -142,7 +142,7 @@ class Calls:
         """Evaluate the arguments given by name; ``refusing`` names a function that takes none."""
         for keyword in node.keywords:
             if keyword.arg is None:
-                raise self.t.unsupported(keyword.value, "double-starred arguments")
+                raise self.t.refuse(keyword.value, "double-starred arguments")
             if refusing is not None:
                 raise self.b.error(
                     f"{refusing} takes no keywords inside a kernel", "arguments by position", f"{keyword.arg}=",
@@ -150,7 +150,7 @@ class Calls:
                 )  # fmt: skip
         return {k.arg: self.t.expressions.evaluate(k.value) for k in node.keywords if k.arg is not None}
 
-    def ordered(self, target: types.FunctionType, node: ast.Call) -> list[Operand]:
+    def order(self, target: types.FunctionType, node: ast.Call) -> list[Operand]:
         """Return the arguments of an intrinsic in the order of its parameters."""
         args, keywords = self.positional(node), self.keywords(node)
         if not keywords:
@@ -163,7 +163,7 @@ class Calls:
                 f"See help(loom.{target.__name__})",
             ) from None  # fmt: skip
 
-    def defined(self, fn: Elementary, args: list[Operand]) -> tuple[types.FunctionType, list[Operand]]:
+    def define(self, fn: Elementary, args: list[Operand]) -> tuple[types.FunctionType, list[Operand]]:
         """Return the definition of ``fn`` for the type of its arguments, and these as values of that type."""
         values = self.typing.unify(self.count(fn.__name__, args, fn.arity))
         for value in values:
@@ -248,7 +248,7 @@ class Calls:
             return self.same(same, args, node)
         if any(target is fn for fn in (min, max, abs)) and any(is_typed(a) for a in args):
             self.keywords(node, target.__name__)
-            return self.t.expressions.folded(lambda: self.builtins[target](args))
+            return self.t.expressions.fold(lambda: self.builtins[target](args))
         return self.on_host(target, node, args, self.keywords(node))
 
     def same(self, name: str, args: list[Operand], node: ast.Call) -> Operand:
@@ -277,12 +277,12 @@ class Calls:
                 )  # fmt: skip
             raise self.b.error(f"{target} takes one value", 1, len(args), f"Write {target}(x)")
         value = self.to_scalar(target, args[0])
-        return self.typing.widened(value, target)
+        return self.typing.widen(value, target)
 
     def to_scalar(self, target: DType, operand: Operand) -> Instr:
         if isinstance(operand, Static) and is_number(operand.value):
             return self.static_conversion(target.scalar, operand.value)
-        value = self.typing.typed(operand)
+        value = self.typing.as_value(operand)
         if value.dtype in (target, target.scalar):
             self.typing.weak.pop(value, None)
             if self.typing.is_index(value):
@@ -326,7 +326,7 @@ class Calls:
         values = self.count(name, args, op.arity)
         if name == "abs":
             return self.numbers.absolute(values)
-        typed = [self.typing.typed(values[0])] if op.arity == 1 else self.typing.unify(values)
+        typed = [self.typing.as_value(values[0])] if op.arity == 1 else self.typing.unify(values)
         return self.typing.emit(name, *typed)
 
     def count(self, name: str, args: list[Operand], wanted: int) -> list[Operand]:
@@ -362,7 +362,7 @@ class Calls:
                 f"Write bitcast({value.value}, x)",
             )  # fmt: skip
         dtype = expect_static(self.b, target, "the type of a bitcast", (DType,))
-        return self.b.emit("bitcast", self.typing.typed(value), dtype=dtype)
+        return self.b.emit("bitcast", self.typing.as_value(value), dtype=dtype)
 
     def shared(self, args: list[Operand]) -> Operand:
         return self.array("shared", args)
@@ -411,21 +411,21 @@ class Calls:
             if name != "atomic_add":
                 raise self.b.error(f"{name} on {memory.fixed} cells", "atomic_add", name, "Add to them, read and store")
             return add_to_cell(self.typing, memory, at, values[0])
-        typed = [self.typing.fit(self.typing.typed(v, memory.dtype), memory.dtype) for v in values]
+        typed = [self.typing.fit(self.typing.as_value(v, memory.dtype), memory.dtype) for v in values]
         return self.b.emit(name, at, *typed, memory=memory)
 
     def tile_product(self, args: list[Operand]) -> Operand:
         memory, a_at, b_at, sums, *sizes = self.count("tile_product", args, 6)
         if not isinstance(memory, Memory):
             raise self.b.error("tile_product needs memory", "a shared array", describe(memory), "Pass the array")
-        at = [self.typing.typed(place, u32) for place in (a_at, b_at)]
+        at = [self.typing.as_value(place, u32) for place in (a_at, b_at)]
         words, pitch = (expect_static(self.b, n, "the size of a row", (int,)) for n in sizes)
-        return self.b.emit("tile_product", *at, self.typing.typed(sums), attr=(words, pitch), memory=memory)
+        return self.b.emit("tile_product", *at, self.typing.as_value(sums), attr=(words, pitch), memory=memory)
 
     def wide_product(self, args: list[Operand]) -> Operand:
         sums, memory, a_at, b_at, rows, keeps = self.count("wide_product", args, 6)
         into, of = self.array_of("wide_product", sums), self.array_of("wide_product", memory)
-        at = [self.typing.typed(place, u32) for place in (a_at, b_at)]
+        at = [self.typing.as_value(place, u32) for place in (a_at, b_at)]
         attr = (
             of.name,
             expect_static(self.b, rows, "rows", (int,)),
@@ -436,7 +436,7 @@ class Calls:
     def fetch(self, args: list[Operand]) -> Operand:
         ticket, memory, at, buffer, first, *sizes = self.count("fetch", args, 8)
         into, of = self.array_of("fetch", memory), self.array_of("fetch", buffer)
-        places = [self.typing.typed(place, u32) for place in (ticket, at, first)]
+        places = [self.typing.as_value(place, u32) for place in (ticket, at, first)]
         attr = (into.name, *(expect_static(self.b, n, "a number of words, tickets or pieces", (int,)) for n in sizes))
         return self.b.emit("fetch", *places, attr=attr, memory=of)
 
@@ -450,7 +450,7 @@ class Calls:
         """Emit an operation of a ticket, of which there are so many at a time, of so many pieces."""
         ticket, *sizes = self.count(name, args, 3)
         attr = tuple(expect_static(self.b, n, "a number of tickets or pieces", (int,)) for n in sizes)
-        return self.b.emit(name, self.typing.typed(ticket, u32), attr=attr)
+        return self.b.emit(name, self.typing.as_value(ticket, u32), attr=attr)
 
     def array_of(self, name: str, operand: Operand) -> Memory:
         """Return an operand that is memory."""
@@ -503,12 +503,12 @@ class Calls:
             for part in parts:
                 if isinstance(part, ast.FormattedValue):
                     if part.format_spec is not None or part.conversion != -1:
-                        raise self.t.unsupported(node, "format specifications")
+                        raise self.t.refuse(node, "format specifications")
                     part = part.value
                 operand = self.t.expressions.evaluate(part)
                 if isinstance(operand, Static):
                     pieces[-1] += self.t.expressions.pure(text, operand.value)
                 else:
-                    values.append(self.typing.typed(operand))
+                    values.append(self.typing.as_value(operand))
                     pieces.append("")
         return tuple(pieces), values

@@ -26,7 +26,7 @@ from loom.ir.constants import fits
 from loom.ir.frontend.base.annotations import Absent, BufferType, resolve_annotations, scalar_type
 from loom.ir.frontend.base.values import AxesView, Retype, Static
 from loom.ir.frontend.data.structs import info_of, is_struct
-from loom.ir.frontend.generic import choose_by_name, chosen, is_choice, substituted, unchosen, variables_of
+from loom.ir.frontend.generic import choose_by_name, choose_types, is_choice, substitute, unchosen, variables_of
 from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.scope import mutable_names
 from loom.ir.frontend.source import function_source, keep_source, names_of
@@ -34,14 +34,14 @@ from loom.ir.frontend.translator import Translator
 from loom.ir.kernel import Kernel, LaneOrder, Loc
 from loom.ir.verify import VerifiedKernel, verify
 
-__all__ = ["KernelFunction", "kernel", "translated"]
+__all__ = ["KernelFunction", "kernel", "settle_types"]
 
 _MOST_TRANSLATIONS = 4096
 _Result = TypeVar("_Result")
 
 
 @ordinary_arithmetic()
-def translated(where: str, translate: Callable[[dict[Any, DType]], _Result]) -> _Result:
+def settle_types(where: str, translate: Callable[[dict[Any, DType]], _Result]) -> _Result:
     """Return what ``translate`` gives once the types of all weak locals, its argument, are settled."""
     retyped: dict[Any, DType] = {}
     for _ in range(_MOST_TRANSLATIONS):
@@ -84,7 +84,7 @@ class KernelFunction:
         self.vjp = vjp
         """The kernel that gives gradients of recorded calls."""
         self._written = resolve_annotations(fn, names) if annotations is None else annotations
-        self.annotations = substituted(self._written, self._types)
+        self.annotations = substitute(self._written, self._types)
         self.variables = variables_of(self.annotations)
         """The type variables that are still to be chosen."""
         self._instances: dict[tuple[Any, ...], KernelFunction] = {}
@@ -106,7 +106,7 @@ class KernelFunction:
         DTypeError for types that the variables do not allow.
         """
         where = f"kernel {self.name!r}"
-        found = chosen(self.variables, types, named, where)
+        found = choose_types(self.variables, types, named, where)
         key = tuple(found.values())
         made = self._instances.get(key)
         if made is None:
@@ -135,7 +135,7 @@ class KernelFunction:
         """The kernel as translated, not yet verified."""
         if self.variables:
             raise unchosen(f"kernel {self.name!r}", self.variables)
-        return translated(f"kernel {self.name!r}", self._translate)
+        return settle_types(f"kernel {self.name!r}", self._translate)
 
     @cached_property
     @brief

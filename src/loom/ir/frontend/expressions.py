@@ -29,7 +29,7 @@ from loom.ir.frontend.base.values import (
     describe,
     is_number,
     is_typed,
-    promoted,
+    promote,
 )
 from loom.ir.frontend.data.cells import from_cell
 from loom.ir.frontend.data.fields import is_record, leaves, rebuilt
@@ -107,12 +107,12 @@ class Expressions:
         """Return what ``node`` stands for, of a record in memory its place."""
         handler = getattr(self, type(node).__name__.lower(), None)
         if handler is None:
-            raise self.t.unsupported_expression(node)
+            raise self.t.refuse_expression(node)
         return handler(node)
 
     def value(self, node: ast.expr, dtype: DType | None = None) -> Instr:
         """Evaluate to a typed value, a bare constant taking ``dtype``."""
-        return self.typing.typed(self.evaluate(node), dtype)
+        return self.typing.as_value(self.evaluate(node), dtype)
 
     def condition(self, node: ast.expr) -> Operand:
         """Evaluate to a bool value or a static truth."""
@@ -121,7 +121,7 @@ class Expressions:
 
     def truth(self, operand: Operand) -> Instr:
         """Return a computed operand that must be a bool."""
-        value = self.typing.typed(operand)
+        value = self.typing.as_value(operand)
         if value.dtype != bool_:
             raise self.b.error("a condition must be a bool", "bool", value.dtype, "Compare, for example x != 0")
         return value
@@ -245,13 +245,13 @@ class Expressions:
         bounds = [Static(None) if e is None else self.evaluate(e) for e in (node.lower, node.upper, node.step)]
         if all(isinstance(b, Static) for b in bounds):
             return Static(slice(*(b.value for b in bounds if isinstance(b, Static))))
-        raise self.t.unsupported(node, "slices with bounds known only at run time")
+        raise self.t.refuse(node, "slices with bounds known only at run time")
 
     def load(self, memory: Memory, index: Operand) -> Instr:
         """Load an element; half-width floats are read as f32."""
-        return self.loaded(memory, self.index(index))
+        return self.load_element(memory, self.index(index))
 
-    def loaded(self, memory: Memory, index: Instr) -> Instr:
+    def load_element(self, memory: Memory, index: Instr) -> Instr:
         """Load the element at an index that is a value."""
         value = self.b.emit("load", index, memory=memory)
         if memory.fixed is not None:
@@ -274,7 +274,7 @@ class Expressions:
                     "no element before the first", "an index of at least 0", index.value, "Count from len(...)"
                 )
             return self.typing.constant(index.value, u32)
-        return self.typing.typed(index)
+        return self.typing.as_value(index)
 
     # operators
 
@@ -285,28 +285,28 @@ class Expressions:
     def binary(self, op: ast.operator, left: Operand, right: Operand) -> Operand:
         """Apply a binary operator to two operands."""
         if type(op) not in _BINARY:
-            raise self.t.unsupported(op, f"the operator {type(op).__name__}")
+            raise self.t.refuse(op, f"the operator {type(op).__name__}")
         name, on_host = _BINARY[type(op)]
         if isinstance(left, Static) and isinstance(right, Static):
             if is_typed(left) or is_typed(right):
-                return self.folded(lambda: self.operation(name, left, right))
+                return self.fold(lambda: self.operation(name, left, right))
             return self.static(on_host, left.value, right.value)
         return self.operation(name, left, right)
 
     def operation(self, name: str, left: Operand, right: Operand) -> Instr:
         """Emit a binary operator on values of which one at least has a type."""
         if name == "pow":
-            return self.typing.typed(self.t.calls.numbers.power([left, right]))
+            return self.typing.as_value(self.t.calls.numbers.power([left, right]))
         a, b = self.typing.operands(name, left, right)
         if name == "div" and a.type.is_integer:
             raise self.b.error("/ divides floats", "f32 or f64", a.dtype, "Use // or convert with f32(...)")
         if name in ("floordiv", "mod"):
-            result = self.rounded_down(name, a, b)
+            result = self.divide_down(name, a, b)
             is_positive = name == "mod" and isinstance(right, Static) and right.value > 0
             return self.typing.as_natural(result) if is_positive and self.typing.is_index(result) else result
         return self.typing.emit(name, a, b)
 
-    def rounded_down(self, name: str, a: Instr, b: Instr) -> Instr:
+    def divide_down(self, name: str, a: Instr, b: Instr) -> Instr:
         """``//`` and ``%`` as in Python; with a zero divisor they give 0 and the dividend."""
         if a.type.is_float:
             remedy = "Use floor(x / y)" if name == "floordiv" else "Use x - y * floor(x / y)"
@@ -331,15 +331,17 @@ class Expressions:
         if isinstance(node.op, ast.Not):
             truth = self.condition(node.operand)
             return (
-                Static(not truth.value) if isinstance(truth, Static) else self.b.emit("not", self.typing.typed(truth))
+                Static(not truth.value)
+                if isinstance(truth, Static)
+                else self.b.emit("not", self.typing.as_value(truth))
             )
         operand = self.evaluate(node.operand)
         name = "neg" if isinstance(node.op, ast.USub) else "not" if isinstance(node.op, ast.Invert) else None
         if isinstance(operand, Static):
             if name is not None and is_typed(operand):
-                return self.folded(lambda: self.typing.emit(name, self.typing.typed(operand)))
+                return self.fold(lambda: self.typing.emit(name, self.typing.as_value(operand)))
             return self.static(_UNARY[type(node.op)], operand.value)
-        value = self.typing.typed(operand)
+        value = self.typing.as_value(operand)
         return value if name is None else self.typing.emit(name, value)
 
     def compare(self, node: ast.Compare) -> Operand:
@@ -353,14 +355,14 @@ class Expressions:
             return first
         if isinstance(first, Static):
             return self.chain(right, ops[1:], nodes[1:]) if first.value else first
-        return self.shortcut(self.typing.typed(first), lambda: self.chain(right, ops[1:], nodes[1:]), is_and=True)
+        return self.shortcut(self.typing.as_value(first), lambda: self.chain(right, ops[1:], nodes[1:]), is_and=True)
 
     def comparison(self, op: ast.cmpop, left: Operand, right: Operand) -> Operand:
         """Apply one comparison."""
         name, on_host = _COMPARE[type(op)]
         if isinstance(left, Static) and isinstance(right, Static):
             if name in OPS and (is_typed(left) or is_typed(right)) and is_number(left.value) and is_number(right.value):
-                return self.folded(lambda: self.b.emit(name, *self.typing.unify([left, right])))
+                return self.fold(lambda: self.b.emit(name, *self.typing.unify([left, right])))
             return self.static(on_host, left.value, right.value)
         is_none = any(isinstance(o, Static) and o.value is None for o in (left, right))
         if is_none and name in ("is", "is not"):
@@ -393,7 +395,7 @@ class Expressions:
         """``left and right()``: ``right`` runs only when needed, unless running it always is harmless."""
         block = Block()
         with self.b.into(block):
-            truth = self.typing.typed(right())
+            truth = self.typing.as_value(right())
         if _is_harmless(block):
             self.t.splice(block)
             return self.b.emit("and" if is_and else "or", left, truth)
@@ -419,7 +421,7 @@ class Expressions:
             for block in blocks:
                 self.t.splice(block)
             return self.select(test, results, node)
-        return self.chosen(self.typing.typed(test), blocks, results, node)
+        return self.choose(self.typing.as_value(test), blocks, results, node)
 
     def select(self, test: Operand, results: list[Operand], node: ast.expr) -> Operand:
         """Choose between two values already computed; two bare constants give a weak value."""
@@ -430,16 +432,16 @@ class Expressions:
         if all(isinstance(r, Static) for r in results):
             key, retyped = self.t.key(node), self.t.retyped
             dtype = (
-                retyped.get(key) or retyped.get((key, "weak")) or promoted([r.type for r in self.typing.unify(results)])
+                retyped.get(key) or retyped.get((key, "weak")) or promote([r.type for r in self.typing.unify(results)])
             )
             dtype = self.typing.settle(key, dtype, [r.value for r in results if isinstance(r, Static)])
-            a, b = (self.typing.typed(r, dtype) for r in results)
-            value = self.typing.emit("select", self.typing.typed(test), a, b)
+            a, b = (self.typing.as_value(r, dtype) for r in results)
+            value = self.typing.emit("select", self.typing.as_value(test), a, b)
             if key not in self.t.retyped:
                 self.typing.weak[value] = key
             return value
         a, b = self.typing.unify(results)
-        return self.typing.emit("select", self.typing.typed(test), a, b)
+        return self.typing.emit("select", self.typing.as_value(test), a, b)
 
     def of_one_kind(self, results: list[Operand]) -> list[StructValue]:
         """Return records of one class."""
@@ -447,7 +449,7 @@ class Expressions:
         kinds += [type(r.value) for r in results if isinstance(r, Static) and is_record(r)]
         return [self.t.fields.as_struct(r, kinds[0], "the other value") for r in results]
 
-    def chosen(self, test: Instr, blocks: tuple[Block, Block], results: list[Operand], node: ast.expr) -> Operand:
+    def choose(self, test: Instr, blocks: tuple[Block, Block], results: list[Operand], node: ast.expr) -> Operand:
         """Run one of two blocks and give its result."""
         branch = self.b.if_(test)
         records = any(isinstance(r, StructValue) or is_record(r) for r in results)
@@ -476,7 +478,7 @@ class Expressions:
     def call(self, node: ast.Call) -> Operand:
         return self.t.calls.call(node)
 
-    def folded(self, emit: Callable[[], Operand]) -> Static | Instr:
+    def fold(self, emit: Callable[[], Operand]) -> Static | Instr:
         """Evaluate what ``emit`` emits of typed constants now, by the meaning of its operations.
 
         What is no row of plain operations, as the function ``pow`` is, stays for the kernel to compute.
@@ -484,7 +486,7 @@ class Expressions:
         block = Block()
         known: dict[Instr, Any] = {}
         with self.b.into(block):
-            result = self.typing.typed(emit())
+            result = self.typing.as_value(emit())
         for s in block.statements:
             if isinstance(s, Instr) and s.op.name == "const":
                 known[s] = np.array([s.attr], s.type.bits_numpy).view(s.type.numpy)

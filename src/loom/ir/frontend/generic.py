@@ -15,7 +15,7 @@ from loom.core.dtype import DType, dtype_of
 from loom.core.errors import DTypeError, LoomError
 from loom.ir.frontend.base.annotations import BufferType, is_struct
 
-__all__ = ["choose_by_name", "chosen", "is_choice", "substituted", "unchosen", "variables_of"]
+__all__ = ["choose_by_name", "choose_types", "is_choice", "substitute", "unchosen", "variables_of"]
 
 _Types = dict[Any, Any]
 
@@ -30,7 +30,7 @@ def variables_of(annotations: Mapping[str, Any]) -> tuple[TypeVar, ...]:
     return tuple(found)
 
 
-def substituted(annotations: Mapping[str, Any], types: Mapping[Any, Any]) -> dict[str, Any]:
+def substitute(annotations: Mapping[str, Any], types: Mapping[Any, Any]) -> dict[str, Any]:
     """Return annotations with types in the places of their variables."""
 
     def one(annotation: Any) -> Any:
@@ -41,26 +41,26 @@ def substituted(annotations: Mapping[str, Any], types: Mapping[Any, Any]) -> dic
     return {name: one(annotation) for name, annotation in annotations.items()}
 
 
-def chosen(variables: Sequence[TypeVar], given: Sequence[Any], named: Mapping[str, Any], where: str) -> _Types:
+def choose_types(variables: Sequence[TypeVar], given: Sequence[Any], named: Mapping[str, Any], where: str) -> _Types:
     """Return the type of each variable, given in order or by name; DTypeError if one is not allowed, or missing."""
     names = [v.__name__ for v in variables]
     listed = ", ".join(names) or "none"
     if not variables:
         raise DTypeError(where, "the kernel has no type variables", expected="k(x, y)",
-                         got=f"k[{', '.join([*map(_named, given), *named])}]",
+                         got=f"k[{', '.join([*map(_type_name, given), *named])}]",
                          remedy="Call it as it is; k[groups](x, y) gives it a number of groups")  # fmt: skip
     if len(given) > len(variables) or any(name not in names for name in named):
         raise DTypeError(where, "types for other variables", expected=listed,
-                         got=", ".join([*map(_named, given), *named]), remedy="Give one for each")  # fmt: skip
+                         got=", ".join([*map(_type_name, given), *named]), remedy="Give one for each")  # fmt: skip
     by_name = dict(zip(names, given)) | dict(named)  # noqa: B905 - those missing are told next
     missing = [name for name in names if name not in by_name]
     if missing:
         raise DTypeError(where, f"no type is given for {', '.join(missing)}", expected=listed, got=len(by_name),
                          remedy=f"Choose them, as in {_example(variables, by_name)}")  # fmt: skip
-    return {v: _allowed(v, by_name[v.__name__], where) for v in variables}
+    return {v: _require_allowed(v, by_name[v.__name__], where) for v in variables}
 
 
-def _allowed(variable: TypeVar, given: Any, where: str) -> Any:
+def _require_allowed(variable: TypeVar, given: Any, where: str) -> Any:
     if given is int or given is float or given is complex:
         names = {int: ("i32", "i64"), float: ("f32", "f64"), complex: ("c64", "c128")}[given]
         raise DTypeError(where, f"{given.__name__} is not one type", expected=" or ".join(names), got=given.__name__,
@@ -110,7 +110,7 @@ def unchosen(where: str, variables: Sequence[TypeVar], known: Mapping[str, Any] 
     what = f"the type {lacking[0]} is" if len(lacking) == 1 else f"the types {', '.join(lacking)} are"
     return DTypeError(
         where, f"{what} not chosen", expected="arrays that tell, or a choice",
-        got=", ".join(f"{name} = {_named(kind)}" for name, kind in (known or {}).items()) or "none",
+        got=", ".join(f"{name} = {_type_name(kind)}" for name, kind in (known or {}).items()) or "none",
         remedy=f"Choose by hand, as in {_example(variables, known or {})}",
     )  # fmt: skip
 
@@ -118,8 +118,8 @@ def unchosen(where: str, variables: Sequence[TypeVar], known: Mapping[str, Any] 
 def _example(variables: Sequence[TypeVar], known: Mapping[str, Any]) -> str:
     """Return a choice of types that the variables allow, those that are known among them."""
     types = [known.get(v.__name__, (v.__constraints__ or ("f32",))[0]) for v in variables]
-    return f"k[{', '.join(map(_named, types))}]"
+    return f"k[{', '.join(map(_type_name, types))}]"
 
 
-def _named(kind: Any) -> str:
+def _type_name(kind: Any) -> str:
     return kind.__name__ if isinstance(kind, type) else str(kind)

@@ -98,10 +98,10 @@ class Inlining:
                 )
             rest: Operand = () if parameter.kind is parameter.VAR_POSITIONAL else Static(parameter.default)
             operand = found.arguments.get(name, rest)
-            bound[name] = self.annotated(fn, name, operand, annotations.get(name))
+            bound[name] = self.apply_annotation(fn, name, operand, annotations.get(name))
         return bound
 
-    def annotated(self, fn: types.FunctionType, name: str, operand: Operand, annotation: Any) -> Operand:
+    def apply_annotation(self, fn: types.FunctionType, name: str, operand: Operand, annotation: Any) -> Operand:
         """Check an argument against the helper's annotation; a constant takes its type."""
         if (
             not isinstance(annotation, (DType, type))
@@ -114,7 +114,7 @@ class Inlining:
         if isinstance(annotation, type) and annotation not in (int, float, bool):
             return operand
         wanted = scalar_type(annotation, self.b.where())
-        value = self.typing.typed(operand, wanted)
+        value = self.typing.as_value(operand, wanted)
         self.typing.retype_weak(value, wanted)
         value = self.typing.declare(value, wanted)
         if value.dtype != wanted:
@@ -142,7 +142,7 @@ class Inlining:
         if isinstance(test, Static):
             return self.tail(branches[0] if test.value else branches[1])
         self.count_copies(branches, rest)
-        branch = self.b.if_(self.typing.typed(test))
+        branch = self.b.if_(self.typing.as_value(test))
         result: list[Variable] | None = None
         operands: list[Operand] = []
         form: Operand = Static(None)

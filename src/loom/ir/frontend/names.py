@@ -24,7 +24,7 @@ from loom.ir.frontend.base.values import (
     StructVariable,
     describe,
     is_number,
-    promoted,
+    promote,
 )
 from loom.ir.frontend.data.fields import Fields, is_record
 from loom.ir.frontend.intrinsics import INTRINSICS
@@ -132,7 +132,7 @@ class Names:
         ``dtype`` is what an annotation declares; a constant takes it, a value must have it.
         """
         if dtype is not None:
-            operand = self.declared(name, operand, dtype)
+            operand = self.declare_as(name, operand, dtype)
         frame = self.frame
         if name not in frame.mutable:
             frame.names[name] = operand
@@ -175,12 +175,12 @@ class Names:
                 describe(operand), "Only numbers may differ from lane to lane; use another name",
             )  # fmt: skip
 
-    def declared(self, name: str, operand: Operand, dtype: DType) -> Instr:
+    def declare_as(self, name: str, operand: Operand, dtype: DType) -> Instr:
         """Return the value of an annotated assignment, which must have the type it says."""
-        value = self.typing.typed(operand, dtype)
+        value = self.typing.as_value(operand, dtype)
         self.typing.retype_weak(value, dtype.scalar if dtype.is_vector and not value.type.is_vector else dtype)
         value = self.typing.declare(value, dtype)
-        value = self.typing.widened(value, dtype)
+        value = self.typing.widen(value, dtype)
         if value.dtype != dtype:
             raise self.builder.error(
                 f"{name!r} is declared as {dtype}", dtype, value.dtype, f"Convert with {dtype}(...)"
@@ -197,7 +197,7 @@ class Names:
         if given is None and isinstance(operand, Static) and is_number(operand.value):
             given = self.typing.default_dtype(operand.value)
         elif given is None:
-            given = self.typing.typed(operand).type
+            given = self.typing.as_value(operand).type
         variable = self.builder.variable(name, given)
         if dtype is None:
             self.typing.counts(variable, key, operand)
@@ -220,12 +220,12 @@ class Names:
             and not variable.dtype.is_float
         ):
             raise Retype(key, f32, weak=True)
-        value = self.typing.typed(operand, variable.dtype)
+        value = self.typing.as_value(operand, variable.dtype)
         if value.dtype != variable.dtype:
             is_weak = self.is_weak(value)
-            if key is None or not is_weak or value.dtype != promoted([value.type, variable.dtype]):
+            if key is None or not is_weak or value.dtype != promote([value.type, variable.dtype]):
                 self.typing.retype_weak(value, variable.dtype, weak=key is not None)
             if key is not None:
                 raise Retype(key, value.type, weak=is_weak)
-            value = self.typing.widened(value, variable.dtype)
+            value = self.typing.widen(value, variable.dtype)
         self.builder.emit("set", value, attr=variable)

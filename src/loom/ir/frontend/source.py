@@ -103,8 +103,8 @@ def _found(text: str, fn: Callable[..., Any], code: CodeType) -> FunctionSource:
         body: list[ast.stmt] = [ast.copy_location(ast.Return(node.body), node.body)]
         return FunctionSource(fn.__name__, code.co_filename, code.co_firstlineno, node.args, body)
     definition = _definition(tree, code)
-    if not any(_same(c, code) for c in _loaded(text, *_way(code))):
-        raise _changed(code)
+    if not any(_same(c, code) for c in _codes_of_text(text, *_way(code))):
+        raise _change_error(code)
     return FunctionSource(fn.__name__, code.co_filename, code.co_firstlineno, definition.args, definition.body)
 
 
@@ -122,10 +122,10 @@ def _definition(tree: ast.Module, code: CodeType) -> ast.FunctionDef:
                 return node
             if first == code.co_firstlineno:
                 raise _unreadable(code, "async functions are not part of the kernel language", "def", "Use def")
-    raise _changed(code)
+    raise _change_error(code)
 
 
-def _changed(code: CodeType) -> SyntaxNotSupported:
+def _change_error(code: CodeType) -> SyntaxNotSupported:
     what = "its source is not what was loaded: the file has changed since, or an import hook rewrote it"
     return _unreadable(code, what, "the file as imported", "Import it again, in a new process or with importlib.reload")
 
@@ -144,10 +144,10 @@ def _lambda_node(tree: ast.Module, text: str, code: CodeType) -> ast.Lambda:
     alike = [n for n in lambdas if _parameters(n.args) == _names_given(code)]
     if len(alike) > 1:
         alike = [n for n in alike if _compiles_to(tree, n, text, code)]
-    elif not any(_same(c, code) for c in _loaded(text, *_way(code))):
+    elif not any(_same(c, code) for c in _codes_of_text(text, *_way(code))):
         alike = []
     if not alike:
-        raise _changed(code)
+        raise _change_error(code)
     if len({ast.dump(n.body) for n in alike}) > 1:
         raise _unreadable(
             code,
@@ -173,7 +173,7 @@ def _compiles_to(tree: ast.Module, node: ast.Lambda, text: str, code: CodeType) 
     lines = node.lineno, node.end_lineno
     node.lineno = node.end_lineno = _FAR_LINE
     try:
-        codes = _compiled(tree, text, *_way(code))
+        codes = _compile(tree, text, *_way(code))
     finally:
         node.lineno, node.end_lineno = lines
     return any(c.co_firstlineno == _FAR_LINE and _same(c, code) for c in codes)
@@ -188,11 +188,11 @@ def _way(code: CodeType) -> tuple[int, bool]:
 
 
 @lru_cache(maxsize=64)
-def _loaded(text: str, flags: int, by_pytest: bool) -> list[CodeType]:
-    return _compiled(_parse(text), text, flags, by_pytest)
+def _codes_of_text(text: str, flags: int, by_pytest: bool) -> list[CodeType]:
+    return _compile(_parse(text), text, flags, by_pytest)
 
 
-def _compiled(tree: ast.Module, text: str, flags: int, by_pytest: bool) -> list[CodeType]:
+def _compile(tree: ast.Module, text: str, flags: int, by_pytest: bool) -> list[CodeType]:
     """Compile a whole module, as what an attribute's call becomes depends on its imports; return all code in it."""
     tree = _rewritten(tree, text) if by_pytest else tree
     codes = [compile(tree, "<source>", "exec", flags=flags, dont_inherit=True)]

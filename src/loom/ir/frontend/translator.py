@@ -65,7 +65,7 @@ class Translator(Names):
         self.calls = Calls(self)
         self.expressions = Expressions(self)
         self.fields = Fields(builder, self.typing, self.calls.convert)
-        self.views = Views(builder, self.typing, self.expressions.index, self.expressions.loaded)
+        self.views = Views(builder, self.typing, self.expressions.index, self.expressions.load_element)
         self.tables = Tables(
             builder, self.typing, self.views, lambda key: retyped.get(key) or retyped.get((key, "weak"))
         )
@@ -92,19 +92,19 @@ class Translator(Names):
         handler = getattr(self, "on_" + type(node).__name__.lower(), None)
         if handler is None:
             name = type(node).__name__.lower()
-            raise self.unsupported(node, _STATEMENTS.get(name, f"{name} statements"))
+            raise self.refuse(node, _STATEMENTS.get(name, f"{name} statements"))
         handler(node)
 
     def loc_of(self, node: ast.stmt | ast.expr) -> Loc:
         """Return the line of ``node``, or that of the call of the library's function it stands in."""
         return self.frame.at or Loc(self.frame.source.file, node.lineno)
 
-    def unsupported_expression(self, node: ast.AST) -> SyntaxNotSupported:
+    def refuse_expression(self, node: ast.AST) -> SyntaxNotSupported:
         """Make the error for a kind of expression that kernels lack."""
         name = type(node).__name__
-        return self.unsupported(node, _EXPRESSIONS.get(name, f"{name} expressions"))
+        return self.refuse(node, _EXPRESSIONS.get(name, f"{name} expressions"))
 
-    def unsupported(self, node: ast.AST, what: str) -> SyntaxNotSupported:
+    def refuse(self, node: ast.AST, what: str) -> SyntaxNotSupported:
         """Make the error for Python that kernels lack."""
         if isinstance(node, (ast.expr, ast.stmt)):
             self.builder.loc = self.loc_of(node)
@@ -135,7 +135,7 @@ class Translator(Names):
         annotation = expect_static(self.builder, self.expressions.evaluate(node.annotation), "an annotation", (object,))
         dtype = scalar_type(annotation, self.builder.where())
         if node.value is None or not isinstance(node.target, ast.Name):
-            raise self.unsupported(node, "annotations without a value")
+            raise self.refuse(node, "annotations without a value")
         self.assign_name(node.target.id, self.expressions.evaluate(node.value), dtype)
 
     def on_augassign(self, node: ast.AugAssign) -> None:
@@ -143,7 +143,7 @@ class Translator(Names):
         left: Operand
         if isinstance(node.target, ast.Subscript) and isinstance(memory, (Memory, AxesView)):
             memory, index = self.element(memory, node.target.slice)  # once, as in Python
-            left = self.expressions.loaded(memory, index)
+            left = self.expressions.load_element(memory, index)
             self.store(memory, index, self.expressions.binary(node.op, left, self.expressions.evaluate(node.value)))
             return
         owner = self.expressions.owner(node.target.value) if isinstance(node.target, ast.Attribute) else None
@@ -169,13 +169,13 @@ class Translator(Names):
         elif isinstance(target, (ast.Tuple, ast.List)):
             self.assign_tuple(target, operand)
         else:
-            raise self.unsupported(target, "such targets of an assignment")
+            raise self.refuse(target, "such targets of an assignment")
 
     def assign_tuple(self, target: ast.Tuple | ast.List, operand: Operand) -> None:
         items: Any = self.expressions.items_of(operand)
         starred = next((e for e in target.elts if isinstance(e, ast.Starred)), None)
         if starred is not None:
-            raise self.unsupported(starred, "starred targets")
+            raise self.refuse(starred, "starred targets")
         if not is_list(items) or len(items) != len(target.elts):
             raise self.builder.error(
                 "cannot unpack", f"{len(target.elts)} values", describe(operand), "Match the numbers"
@@ -225,14 +225,14 @@ class Translator(Names):
             self.fields.assign(owner, target.attr, operand)
         elif isinstance(target.value, ast.Attribute):  # a component of a vector that is a field
             whole = self.expressions.owner(target.value.value)
-            vector = self.typing.typed(owner) if not isinstance(owner, StructVariable) else None
+            vector = self.typing.as_value(owner) if not isinstance(owner, StructVariable) else None
             if not isinstance(whole, (StructVariable, RecordPlace)) or vector is None:
-                raise self.unsupported(target, "such targets of an assignment")
+                raise self.refuse(target, "such targets of an assignment")
             self.fields.assign(whole, target.value.attr, self.with_component(vector, target.attr, operand))
         elif isinstance(target.value, ast.Name):
             self.assign_component(target, target.value.id, operand)
         else:
-            raise self.unsupported(target, "such targets of an assignment")
+            raise self.refuse(target, "such targets of an assignment")
 
     def store(self, memory: Memory, index: Instr, operand: Operand) -> None:
         """Store an operand, which a constant or weak local fits to the memory's type."""
@@ -240,12 +240,12 @@ class Translator(Names):
         if memory.fixed is not None:
             value = to_cell(self.typing, memory, operand)
         elif wanted.storage_only:
-            value = self.typing.typed(operand, f32.vector(wanted.lanes))
+            value = self.typing.as_value(operand, f32.vector(wanted.lanes))
             value = value if value.dtype == wanted else self.builder.emit("convert", value, dtype=wanted)
         else:
-            value = self.typing.typed(operand, wanted)
+            value = self.typing.as_value(operand, wanted)
             self.typing.retype_weak(value, wanted.scalar)
-            value = self.typing.widened(self.typing.fit(value, wanted), wanted)
+            value = self.typing.widen(self.typing.fit(value, wanted), wanted)
         self.builder.emit("store", index, value, memory=memory)
 
     def assign_component(self, target: ast.Attribute, name: str, operand: Operand) -> None:
@@ -260,7 +260,7 @@ class Translator(Names):
         dtype = vector.type
         if name not in tuple("xyzw"[: dtype.lanes]) or not dtype.is_vector:
             raise self.builder.error("no such component", "x, y, z or w of a vector", name, "Check the name")
-        value = self.typing.typed(operand, dtype.scalar)
+        value = self.typing.as_value(operand, dtype.scalar)
         self.typing.retype_weak(value, dtype.scalar)
         wanted = "xyzw".index(name)
         parts = [value if i == wanted else self.builder.emit("extract", vector, attr=i) for i in range(dtype.lanes)]
@@ -271,12 +271,12 @@ class Translator(Names):
         if isinstance(test, Static):
             self.body(node.body if test.value else node.orelse)
             return
-        branch = self.builder.if_(self.typing.typed(test))
+        branch = self.builder.if_(self.typing.as_value(test))
         for block, statements in ((branch.then, node.body), (branch.otherwise, node.orelse)):
             with self.builder.into(block):
-                self.scoped(statements)
+                self.translate_scope(statements)
 
-    def scoped(self, statements: list[ast.stmt]) -> None:
+    def translate_scope(self, statements: list[ast.stmt]) -> None:
         """Translate a nested block; names bound to values there are forgotten after it."""
         before = dict(self.frame.names)
         self.body(statements)
@@ -288,25 +288,25 @@ class Translator(Names):
         loop = self.builder.while_()
         with self.builder.into(loop.test):
             test = self.expressions.condition(node.test)
-            loop.condition = self.typing.typed(test)
+            loop.condition = self.typing.as_value(test)
         with self.builder.into(loop.body):
-            self.looped(node.body)
+            self.translate_loop(node.body)
 
-    def looped(self, statements: list[ast.stmt]) -> None:
+    def translate_loop(self, statements: list[ast.stmt]) -> None:
         self.frame.loops += 1
-        self.scoped(statements)
+        self.translate_scope(statements)
         self.frame.loops -= 1
 
     def no_else(self, node: ast.While | ast.For) -> None:
         if node.orelse:
-            raise self.unsupported(node, "loops with else")
+            raise self.refuse(node, "loops with else")
 
     def on_for(self, node: ast.For) -> None:
         self.no_else(node)
         callee = self.expressions.evaluate(node.iter.func) if isinstance(node.iter, ast.Call) else None
         if isinstance(node.target, ast.Name) and isinstance(callee, Static) and callee.value is range:
             assert isinstance(node.iter, ast.Call)
-            self.counted_for(node, node.target.id, self.calls.arguments(node.iter, "range"))
+            self.count_loop(node, node.target.id, self.calls.arguments(node.iter, "range"))
         else:
             self.static_for(node, self.expressions.evaluate(node.iter))
 
@@ -329,14 +329,14 @@ class Translator(Names):
                 "Use for i in range(n), a loop at run time",
             )
         if _escapes_own(node.body):
-            raise self.unsupported(node, "break and continue in unrolled loops")
+            raise self.refuse(node, "break and continue in unrolled loops")
         for value in values:
             self.assign(node.target, value)
             self.body(node.body)
             if self.has_left():
                 return
 
-    def counted_for(self, node: ast.For, name: str, bounds: list[Operand]) -> None:
+    def count_loop(self, node: ast.For, name: str, bounds: list[Operand]) -> None:
         bounds = [
             Static(int(b.value)) if isinstance(b, Static) and is_scalar(b.value) and b.value.dtype.kind in "iu" else b
             for b in bounds
@@ -355,7 +355,7 @@ class Translator(Names):
         if len(known) == 3 and name in self.frame.mutable:
             self.assign_first(name, range(*known))
         if dtype is not None:
-            start, stop, step = (self.typing.typed(b, dtype) for b in (start, stop, step))
+            start, stop, step = (self.typing.as_value(b, dtype) for b in (start, stop, step))
         first, last, by = self.typing.unify([start, stop, step])
         if by.op.name != "const" and isinstance(step, Instr) and step.type.is_signed:
             raise self.builder.error(
@@ -383,7 +383,7 @@ class Translator(Names):
             else:
                 self.frame.names[name] = counter
                 self.builder.name_value(counter, name)
-            self.looped(node.body)
+            self.translate_loop(node.body)
         if name in self.frame.mutable:
             return
         if before is not None:
@@ -405,7 +405,7 @@ class Translator(Names):
 
     def in_loop(self, node: ast.stmt) -> None:
         if not self.frame.loops:
-            raise self.unsupported(node, f"{type(node).__name__.lower()} outside loops")
+            raise self.refuse(node, f"{type(node).__name__.lower()} outside loops")
 
     def on_break(self, node: ast.Break) -> None:
         self.in_loop(node)
@@ -417,7 +417,7 @@ class Translator(Names):
 
     def on_return(self, node: ast.Return) -> None:
         if not self.frame.is_kernel:
-            raise self.unsupported(node, "returns from inside a loop of a helper function")
+            raise self.refuse(node, "returns from inside a loop of a helper function")
         if node.value is not None and not (isinstance(node.value, ast.Constant) and node.value.value is None):
             raise self.builder.error(
                 "a kernel returns nothing", "return", ast.unparse(node.value), "Store it in a buffer"
@@ -425,7 +425,7 @@ class Translator(Names):
         self.builder.return_()
 
     def on_assert(self, node: ast.Assert) -> None:
-        test = self.typing.typed(self.expressions.condition(node.test))
+        test = self.typing.as_value(self.expressions.condition(node.test))
         text = ast.unparse(node.test)
         pieces, values = self.calls.message([node.msg]) if node.msg is not None else ((text,), [])
         self.builder.emit("assert", test, *values, attr=pieces)

@@ -41,11 +41,11 @@ class Mask:
         """Return the lanes for which ``condition`` (one bool per lane, or one for all) holds too."""
         if condition.shape[0] == 1 and condition[0]:
             return self
-        return self._kept(self.active & condition)
+        return self._keep(self.active & condition)
 
     def without(self, gone: Array | None) -> Mask:
         """Return the lanes that are not in ``gone``."""
-        return self if gone is None else self._kept(self.active & ~gone)
+        return self if gone is None else self._keep(self.active & ~gone)
 
     def union(self, other: Mask) -> Mask:
         """Return the lanes of both."""
@@ -53,6 +53,6 @@ class Mask:
             return self
         return other if not self.count else Mask(self.active | other.active)
 
-    def _kept(self, active: Array) -> Mask:
+    def _keep(self, active: Array) -> Mask:
         kept = Mask(active)
         return self if kept.count == self.count else kept

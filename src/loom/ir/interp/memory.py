@@ -63,7 +63,7 @@ def _tile_product(batch: Batch, instr: Instr, mask: Mask) -> None:
     batch.values[instr] = found
 
 
-def _shared(batch: Batch, name: str) -> Cells:
+def _cells_of(batch: Batch, name: str) -> Cells:
     return next(c for m, c in batch.cells.items() if m.space is Space.SHARED and m.name == name)
 
 
@@ -71,7 +71,7 @@ def _wide_product(batch: Batch, instr: Instr, mask: Mask) -> None:
     """The plain triple loop: each lane's rows and columns, and their words."""
     assert instr.memory is not None
     name, columns, keeps = instr.attr
-    tile, sums = _shared(batch, name), batch.cells[instr.memory]
+    tile, sums = _cells_of(batch, name), batch.cells[instr.memory]
     a_at, b_at = (batch.spread(batch.values[a]) for a in instr.args)
     lane = batch.local_id(0) % np.uint32(WIDE_LANES)
     top, left = lane // np.uint32(32) * np.uint32(16) + lane % np.uint32(32) // np.uint32(4), lane % np.uint32(4)
@@ -101,7 +101,7 @@ def _fetch(batch: Batch, instr: Instr, mask: Mask) -> None:
     """A plain copy, each lane the words that are its turn."""
     assert instr.memory is not None
     name, words, _, _ = instr.attr
-    target, source = _shared(batch, name), batch.cells[instr.memory]
+    target, source = _cells_of(batch, name), batch.cells[instr.memory]
     _, at, first = (batch.spread(batch.values[a]) for a in instr.args)
     lane, lanes = batch.local_id(0), batch.dispatch.kernel.lanes
     for turn in range(-(-words // lanes)):

@@ -96,21 +96,21 @@ class StopTracer:
             names[what] = tuple(int(getattr(batch, what)(d)[row]) for d in range(3))
         for param, value in batch.dispatch.params.items():
             if param.extent is None:
-                names[_plain(param.name)] = _seen(value, 0, param.dtype)
+                names[_plain(param.name)] = _lane_value(value, 0, param.dtype)
         for memory in batch.cells:
             if memory.data is None:
                 names[_plain(memory.name)] = _elements(batch, memory, row)
         for value, mask in self._computed.items():
             if mask.active[row]:
-                names.update(self._named(batch, value, row))
+                names.update(self._name_value(batch, value, row))
         return _with_records(names)
 
-    def _named(self, batch: Batch, value: Instr, row: int) -> dict[str, Any]:
+    def _name_value(self, batch: Batch, value: Instr, row: int) -> dict[str, Any]:
         if value.op.name == "set":
-            return {_plain(value.attr.name): _seen(batch.variables[value.attr], row, value.attr.dtype)}
+            return {_plain(value.attr.name): _lane_value(batch.variables[value.attr], row, value.attr.dtype)}
         if value not in batch.values:
             return {}
-        return {_plain(self.kernel.names[value]): _seen(batch.values[value], row, value.type)}
+        return {_plain(self.kernel.names[value]): _lane_value(batch.values[value], row, value.type)}
 
 
 def _plain(name: str) -> str:
@@ -146,7 +146,7 @@ def _elements(batch: Batch, memory: Memory, row: int) -> Array:
     return cells.data[first : first + cells.size]
 
 
-def _seen(value: Array, row: int, dtype: DType) -> Any:
+def _lane_value(value: Array, row: int, dtype: DType) -> Any:
     """Return one lane's value as a numpy scalar, or an array of a short vector's components."""
     if dtype.scalar is bf16:
         value = ev.convert(value, dtype, f32.vector(dtype.lanes))

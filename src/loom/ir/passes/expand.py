@@ -130,7 +130,7 @@ class _Rounding(Rewriter):
         if s.op.name not in _ROUNDINGS:
             return self.copy(s)
         x = self.value(s.args[0])
-        whole = self.truncated(x)
+        whole = self.truncate(x)
         if s.op.name == "trunc":
             return whole
         one = self.const(1.0, x.type)
@@ -140,7 +140,7 @@ class _Rounding(Rewriter):
             return self.emit("select", self.emit("gt", x, whole), self.emit("add", whole, one), whole)
         return self.nearest_even(x, whole)
 
-    def truncated(self, x: Instr) -> Instr:
+    def truncate(self, x: Instr) -> Instr:
         """Clear the fraction bits below the exponent; below 1 only the sign is left."""
         carrier, fraction_bits, bias = (u32, 23, 127) if x.type == f32 else (u64, 52, 1023)
         bits = self.emit("bitcast", x, dtype=carrier)
@@ -161,7 +161,7 @@ class _Rounding(Rewriter):
         zero, half, one, two = (self.const(v, dtype) for v in (0.0, 0.5, 1.0, 2.0))
         rest = self.emit("abs", self.emit("sub", x, whole))
         halved = self.emit("div", whole, two)
-        is_odd = self.emit("ne", self.truncated(halved), halved)
+        is_odd = self.emit("ne", self.truncate(halved), halved)
         steps = self.emit("or", self.emit("gt", rest, half), self.emit("and", self.emit("eq", rest, half), is_odd))
         away = self.emit("select", self.emit("lt", x, zero), self.emit("sub", whole, one), self.emit("add", whole, one))
         return self.emit("select", steps, away, whole)

@@ -95,14 +95,14 @@ class _Staying(Rewriter):
         return replace(self.kernel, body=Block(self.out), variables=variables)
 
     @contextmanager
-    def moved(self, in_loop: bool | None) -> Generator[None, None, None]:
+    def within(self, in_loop: bool | None) -> Generator[None, None, None]:
         """Rewrite statements as those of lanes that are together, alone, or alone in a loop."""
         outer, self.in_loop = self.in_loop, in_loop
         yield
         self.in_loop = outer
 
     @contextmanager
-    def guarded(self) -> Generator[None, None, None]:
+    def leave_out_failed(self) -> Generator[None, None, None]:
         """Leave out lanes that failed."""
         if not self.may_have_failed:
             yield
@@ -124,7 +124,7 @@ class _Staying(Rewriter):
             elif _holds(s, _waits) or (isinstance(s, If) and _leaves(s)):
                 self.structure(s)
             else:
-                with self.guarded(), self.moved(in_loop=False):
+                with self.leave_out_failed(), self.within(in_loop=False):
                     self.apart([s])
             self.may_have_failed = self.may_have_failed or _holds(s, _asserts)
 
@@ -143,17 +143,17 @@ class _Staying(Rewriter):
     def effect(self, s: Instr) -> None:
         """Rewrite an operation that lanes which failed come to as well."""
         if s.op.name == "assert":
-            with self.guarded():
+            with self.leave_out_failed():
                 self.failing(s)
         elif s.op.effect is Effect.ATOMIC and self.may_have_failed:
             old = Variable("old", s.type)
             self.variables.append(old)
             self.emit("set", self.const(0, s.type), attr=old)
-            with self.guarded():
+            with self.leave_out_failed():
                 self.emit("set", self.copy(s), attr=old)
             self.values[s] = self.emit("get", attr=old)
         elif s.op.name in ("store", "print"):
-            with self.guarded():
+            with self.leave_out_failed():
                 self.copy(s)
         else:
             self.statement(s)
@@ -188,17 +188,17 @@ class _Staying(Rewriter):
         elif isinstance(s, While):
             self.while_(s)
         else:
-            with self.moved(in_loop=self.in_loop or isinstance(s, For)):
+            with self.within(in_loop=self.in_loop or isinstance(s, For)):
                 self.statement(s)
 
     def while_(self, s: While) -> None:
         """A test that fails ends the loop; what follows the assert in it is computed, and has no effect."""
         before, self.may_have_failed = self.may_have_failed, False
-        with self.inside() as test, self.moved(in_loop=None):
+        with self.inside() as test, self.within(in_loop=None):
             self.together(s.test.statements)
             condition = self.value(s.condition)
             if self.may_have_failed:
                 condition = self.emit("and", condition, self.emit("get", attr=self.going))
         self.may_have_failed = before
-        with self.moved(in_loop=True):
+        with self.within(in_loop=True):
             self.out.append(While(test, condition, self.block(s.body), s.loc))

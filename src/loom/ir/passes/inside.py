@@ -34,7 +34,7 @@ from loom.ir.kernel import (
     origins,
     walk,
 )
-from loom.ir.passes.ranges import ARITHMETIC, Range, everything, join, meet, trimmed, widened, without
+from loom.ir.passes.ranges import ARITHMETIC, Range, everything, join, meet, trim, widen, without
 from loom.ir.passes.reach import Choices, comparison
 
 __all__ = ["Launch", "Proof", "Prover"]
@@ -197,7 +197,7 @@ class Prover(Forward[_Place]):
                 break
             if turn >= _TURNS:
                 likely = self.likely if turn < _TURNS + _LEAPS else []
-                grown = {v: widened(held[v], r, v.dtype, likely) for v, r in grown.items()}
+                grown = {v: widen(held[v], r, v.dtype, likely) for v, r in grown.items()}
             held = grown
         else:
             held = {}
@@ -224,12 +224,12 @@ class Prover(Forward[_Place]):
         found = self.memo.get(value)
         if found is None:
             fact = self.facts.get(self.key(value))
-            found = self.computed(value)
+            found = self.compute(value)
             found = found if fact is None else meet(found, fact)
             self.memo[value] = found
         return found
 
-    def computed(self, value: Instr) -> Range:
+    def compute(self, value: Instr) -> Range:
         dtype, name = value.type, value.name
         self.values += 1
         if self.values > _MOST_VALUES:
@@ -242,23 +242,23 @@ class Prover(Forward[_Place]):
         if name == "get":
             return self.read.get(value, everything(dtype))
         if not value.args:
-            return self.given(value)
+            return self.given_range(value)
         if name == "select":
-            return self.chosen(value)
+            return self.choice(value)
         rule = ARITHMETIC.get(name)
         if rule is None or not all(_is_whole(a.type) for a in value.args):
             return everything(dtype)
-        return trimmed(rule(*(self.range(a) for a in value.args)), dtype)
+        return trim(rule(*(self.range(a) for a in value.args)), dtype)
 
-    def given(self, value: Instr) -> Range:
+    def given_range(self, value: Instr) -> Range:
         """Return a number that lanes are told."""
         launch, name, dtype = self.launch, value.name, value.type
         if name == "param":
-            return trimmed(launch.params.get(value.attr), dtype)
+            return trim(launch.params.get(value.attr), dtype)
         if name == "length":
             assert value.memory is not None
             count = launch.lengths[value.memory]
-            return trimmed((count, count), dtype)
+            return trim((count, count), dtype)
         if name not in ("num_groups", "global_id", "group_id", "local_id"):
             return everything(dtype)
         dimension = int(value.attr)
@@ -266,9 +266,9 @@ class Prover(Forward[_Place]):
         if name == "num_groups":
             return (launch.fewest or launch.groups)[dimension], groups
         most = {"global_id": groups * lanes, "group_id": groups, "local_id": lanes}
-        return trimmed((0, most[name] - 1), dtype)
+        return trim((0, most[name] - 1), dtype)
 
-    def chosen(self, value: Instr) -> Range:
+    def choice(self, value: Instr) -> Range:
         """Return either side of a choice, each where it is taken."""
         condition, *sides = value.args
         if self.choosing == _MOST_CHOICES:
@@ -301,9 +301,9 @@ class Prover(Forward[_Place]):
                 self.learn(each, holds=holds, of_variables=of_variables)
         elif numbers is not None and _is_whole(numbers[1].type):
             name, low, high = numbers
-            self.compared(name if holds else _OPPOSITE[name], low, high, of_variables)
+            self.compare(name if holds else _OPPOSITE[name], low, high, of_variables)
 
-    def compared(self, name: str, a: Instr, b: Instr, of_variables: bool) -> None:
+    def compare(self, name: str, a: Instr, b: Instr, of_variables: bool) -> None:
         if name in ("gt", "ge"):
             name, a, b = ("lt" if name == "gt" else "le"), b, a
         (a_low, a_high), (b_low, b_high) = self.range(a), self.range(b)

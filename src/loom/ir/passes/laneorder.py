@@ -40,7 +40,7 @@ from loom.ir.kernel import (
 from loom.ir.ops import Effect
 from loom.ir.passes.datause import values_in_use
 from loom.ir.passes.lanevalues import LaneEvaluator, Lanes, LaneValue, is_group
-from loom.ir.passes.ranges import ARITHMETIC, Range, everything, join, trimmed
+from loom.ir.passes.ranges import ARITHMETIC, Range, everything, join, trim
 from loom.ir.passes.reach import Choices
 from loom.ir.passes.spacing import WORD, Apart, Own, Spacing, period_of
 from loom.ir.passes.uniformity import Uniformity
@@ -279,7 +279,7 @@ class _OrderProof(Forward[_OrderState]):
         if s.name == "select":
             return join(self.ranges[s.args[1]], self.ranges[s.args[2]])
         rule = ARITHMETIC.get(s.name)
-        return trimmed(rule(*(self.ranges[a] for a in s.args)), s.type) if rule is not None else everything(s.type)
+        return trim(rule(*(self.ranges[a] for a in s.args)), s.type) if rule is not None else everything(s.type)
 
     def access(self, s: Instr, memory: Memory, index: LaneValue | None, range_: Range) -> None:
         lanes = self.present

@@ -13,10 +13,10 @@ from loom.ir.kernel import Block, If, Instr, Param
 from loom.ir.ops import OPS
 from loom.ir.verify import VerifiedKernel, verify
 
-__all__ = ["limited"]
+__all__ = ["limit"]
 
 
-def limited(verified: VerifiedKernel) -> VerifiedKernel:
+def limit(verified: VerifiedKernel) -> VerifiedKernel:
     """Return the kernel with three parameters more, behind those that callers give: its lanes along each dimension."""
     kernel = verified.kernel
     limits = tuple(Param(f"lanes.{d}", u32) for d in range(3))

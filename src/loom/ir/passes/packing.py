@@ -15,7 +15,7 @@ from loom.ir.kernel import For, Instr, Kernel, Memory, Variable, While
 from loom.ir.ops import Effect
 from loom.ir.passes.uniformity import Uniformity, analyse_uniformity
 
-__all__ = ["packed_values"]
+__all__ = ["values_to_pack"]
 
 _TURNS = 8
 """How often a loop is taken to turn."""
@@ -23,11 +23,11 @@ _TURNS = 8
 _Node = Instr | Variable
 
 
-def packed_values(kernel: Kernel, keeps: Callable[[Memory], bool]) -> set[_Node]:
+def values_to_pack(kernel: Kernel, keeps: Callable[[Memory], bool]) -> set[_Node]:
     """Return the vector values and variables to keep whole, given the memories of vectors that a target keeps."""
     webs = _Webs(keeps, analyse_uniformity(kernel))
     webs.block(kernel.body)
-    return webs.packed()
+    return webs.pack()
 
 
 class _Webs(Forward[int]):
@@ -42,7 +42,7 @@ class _Webs(Forward[int]):
         self.barred: set[_Node] = set()
         self.asked: set[tuple[Instr, int]] = set()
 
-    def packed(self) -> set[_Node]:
+    def pack(self) -> set[_Node]:
         """Return all values of webs that gain by being packed, and of which no use needs them apart."""
         gains: dict[_Node, int] = {}
         barred = {self.find(node) for node in self.barred}

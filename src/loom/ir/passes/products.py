@@ -70,7 +70,7 @@ class _Extents:
                 self.sources.setdefault(s.memory, []).append(s.args[1])
 
     def of(self, value: Instr) -> _Extent:
-        return self.worked_out(value, [*self.parts(value)]) if self.hands_on(value) else _made(value)
+        return self.work_out(value, [*self.parts(value)]) if self.hands_on(value) else _extent_of(value)
 
     def hands_on(self, value: Instr) -> bool:
         """True for what gives one of other values, but for its sign."""
@@ -86,7 +86,7 @@ class _Extents:
             return self.sources.get(value.memory, [])
         return list(value.args[-2:] if value.op.name == "select" else value.args)
 
-    def worked_out(self, value: Instr, parts: list[Instr]) -> _Extent:
+    def work_out(self, value: Instr, parts: list[Instr]) -> _Extent:
         key: Instr | Variable | Memory = value.attr if value.op.name == "get" else value.memory or value
         if key in self.known:
             return self.known[key]
@@ -97,7 +97,7 @@ class _Extents:
         return found
 
 
-def _made(value: Instr) -> _Extent:
+def _extent_of(value: Instr) -> _Extent:
     """Return what a value can be that is no other value: a constant, a conversion, or anything."""
     if value.op.name == "const":
         number = constant_value(value.attr, value.type)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from loom.core.dtype import DType
 
-__all__ = ["ARITHMETIC", "Range", "everything", "join", "meet", "trimmed", "widened", "without"]
+__all__ = ["ARITHMETIC", "Range", "everything", "join", "meet", "trim", "widen", "without"]
 
 Range = tuple[int, int]
 """The least and the largest number."""
@@ -21,7 +21,7 @@ def everything(dtype: DType) -> Range:
     return (dtype.minimum, dtype.maximum) if dtype.is_integer and not dtype.is_vector else (0, 1)
 
 
-def trimmed(found: Range | None, dtype: DType) -> Range:
+def trim(found: Range | None, dtype: DType) -> Range:
     """Return a range if its type holds it without wrapping, else all of the type."""
     all_of_it = everything(dtype)
     inside = found is not None and all_of_it[0] <= found[0] <= found[1] <= all_of_it[1]
@@ -39,7 +39,7 @@ def meet(a: Range, b: Range) -> Range:
     return (low, high) if low <= high else a
 
 
-def widened(before: Range, now: Range, dtype: DType, likely: list[int]) -> Range:
+def widen(before: Range, now: Range, dtype: DType, likely: list[int]) -> Range:
     """Return a range with ends that moved at the next ``likely`` number, else as far away as the type lets them."""
     least, most = everything(dtype)
     low = now[0] if now[0] == before[0] else -1 if likely and now[0] >= -1 and least < 0 else least
@@ -136,4 +136,4 @@ ARITHMETIC: dict[str, Callable[..., Range | None]] = {
     "max": _max, "and": _and, "or": _or, "xor": _or, "shl": _shl, "shr": _shr, "popcount": _bits, "clz": _bits,
     "convert": _same, "bitcast": _same,
 }  # fmt: skip
-"""By operation; of types that wrap or are converted to, see ``trimmed``."""
+"""By operation; of types that wrap or are converted to, see ``trim``."""

@@ -234,7 +234,7 @@ class _Guards(Forward[_Facts]):
         self.choices = Choices(kernel)
 
     def assume(self, s: If | While, *, holds: bool) -> None:
-        self.state += self.implied(s.condition, holds=holds)
+        self.state += self.facts(s.condition, holds=holds)
 
     def begin(self, s: For | While) -> None:
         if isinstance(s, For):
@@ -264,17 +264,17 @@ class _Guards(Forward[_Facts]):
 
     # guards
 
-    def implied(self, condition: Instr, *, holds: bool) -> _Facts:
+    def facts(self, condition: Instr, *, holds: bool) -> _Facts:
         """Return what is true of lanes for which ``condition`` is, or is not."""
         name, args = condition.name, condition.args
         if condition.type.is_vector:
             return ()
         if name == "not":
-            return self.implied(args[0], holds=not holds)
+            return self.facts(args[0], holds=not holds)
         if (name, holds) in (("and", True), ("or", False)):
-            return self.implied(args[0], holds=holds) + self.implied(args[1], holds=holds)
+            return self.facts(args[0], holds=holds) + self.facts(args[1], holds=holds)
         if name == "get":
-            return self.chosen(condition, holds=holds)
+            return self.choice_facts(condition, holds=holds)
         numbers = comparison(condition)
         if numbers is not None:
             name, args = numbers[0], numbers[1:]
@@ -286,9 +286,9 @@ class _Guards(Forward[_Facts]):
         low, high = args if name in ("lt", "le") else args[::-1]
         return self.below(low, high, closed=name in ("le", "ge"))
 
-    def chosen(self, value: Instr, *, holds: bool) -> _Facts:
+    def choice_facts(self, value: Instr, *, holds: bool) -> _Facts:
         """Return what ``a and b`` (``or``, where it does not hold) says if ``b`` was computed only where needed."""
-        return tuple(fact for each in self.choices.both(value, holds=holds) for fact in self.implied(each, holds=holds))
+        return tuple(fact for each in self.choices.both(value, holds=holds) for fact in self.facts(each, holds=holds))
 
     def below(self, low: Instr, high: Instr, *, closed: bool) -> _Facts:
         """Return what ``low < high`` (``closed``: ``<=``) says of lanes."""

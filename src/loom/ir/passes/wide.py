@@ -40,18 +40,18 @@ _TICKETED = ("fetch", "fetched", "release")
 _NAMES = ("wide_product", *_TICKETED)
 
 
-def _asked(kernel: Kernel) -> list[Instr]:
+def _operations_of(kernel: Kernel) -> list[Instr]:
     return [s for s in operations(kernel.body) if s.op.name in _NAMES]
 
 
 def has_wide(kernel: Kernel) -> bool:
     """Tell whether a kernel fetches words, or multiplies 64 rows at once."""
-    return bool(_asked(kernel))
+    return bool(_operations_of(kernel))
 
 
 def tickets_of(kernel: Kernel) -> tuple[int, int]:
     """Return how many tickets of a kernel there are at a time, and pieces of each; zeros where it fetches nothing."""
-    return next(((s.attr[-2], s.attr[-1]) for s in _asked(kernel) if s.op.name in _TICKETED), (0, 0))
+    return next(((s.attr[-2], s.attr[-1]) for s in _operations_of(kernel) if s.op.name in _TICKETED), (0, 0))
 
 
 def shared_named(kernel: Kernel, name: str) -> Memory | None:
@@ -61,7 +61,7 @@ def shared_named(kernel: Kernel, name: str) -> Memory | None:
 
 def refuse_wrong_wide(kernel: Kernel, uniformity: Uniformity) -> None:
     """Raise VerifyError for sizes that no unit has, lanes that may ask for different things, and arrays misused."""
-    asked = _asked(kernel)
+    asked = _operations_of(kernel)
     into = set[str]()
     for s in asked:
         wrong = _wrong_sizes(kernel, s) or _wrong_lanes(kernel, s, uniformity)

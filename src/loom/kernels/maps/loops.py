@@ -18,7 +18,7 @@ from typing import Any, cast
 from loom.core.dtype import DType, f32, u32
 from loom.ir.builder import Builder
 from loom.ir.frontend.base.values import Operand, describe
-from loom.ir.frontend.decorator import translated
+from loom.ir.frontend.decorator import settle_types
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.source import FunctionSource, function_source
@@ -54,7 +54,7 @@ class NestCut:
 
 def write_loops(nest: LoopNest, cut: NestCut) -> tuple[VerifiedKernel, DType]:
     """Return the kernel of a nest, and the type of its last value. KernelError if a function cannot be applied."""
-    return translated(MAP, lambda retyped: NestWriter(nest, cut, retyped).kernel())
+    return settle_types(MAP, lambda retyped: NestWriter(nest, cut, retyped).kernel())
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +300,7 @@ class NestWriter:
             return result
         if isinstance(result, (tuple, Instr)):
             raise self.b.error("the function must return one number", "a number", describe(result), "Return one")
-        return translator.typing.typed(result, operands[0].type)
+        return translator.typing.as_value(result, operands[0].type)
 
 
 def name_of(nest: LoopNest) -> str:

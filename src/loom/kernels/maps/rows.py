@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from loom.core.dtype import DType
 from loom.core.numerics import REDUCE_LANES
 from loom.ir.builder import Builder
-from loom.ir.frontend.decorator import translated
+from loom.ir.frontend.decorator import settle_types
 from loom.ir.kernel import Instr, Memory, Variable
 from loom.ir.verify import VerifiedKernel
 from loom.kernels.fold.lanes import FOLDS
@@ -43,7 +43,7 @@ def write_rows(nest: LoopNest, cut: RowCut) -> VerifiedKernel:
 
     What is stored of a row alone has stride 0 along the last axis.
     """
-    return translated(MAP, lambda retyped: RowWriter(nest, cut, retyped).folded())
+    return settle_types(MAP, lambda retyped: RowWriter(nest, cut, retyped).folded())
 
 
 class RowWriter(NestWriter):

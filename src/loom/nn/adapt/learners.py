@@ -105,8 +105,20 @@ def make_learner(
     layers: str, mode: str | TweenMode, dtype: str, rate: float, device: str | Device | None = None, *,
     block: int = BLOCK,
 ) -> Learner:  # fmt: skip
-    """Return a learner of an architecture in a mode, its programs not yet compiled; ``block``: answers that modes
-    without ticks collect before they learn. ArgumentError for integers in another mode than "normal"."""
+    """Return a learner of an architecture in a mode, its programs not yet compiled.
+
+    Args:
+        layers: Name of ``LAYERS``, or "agents".
+        mode: Mode of ``nn.tween``.
+        dtype: Dtype of the network, or a type of ``nn.integer``.
+        rate: Learning rate.
+        device: Device, or its name; None: the default device.
+        block: Answers that modes without ticks collect before they learn.
+
+    Raises:
+        ArgumentError: There is no such architecture or mode; integers in another mode than "normal".
+        DeviceError: There is no such device.
+    """
     mode = mode_of(mode)
     if dtype in BITS:
         require_rule(mode, dtype)

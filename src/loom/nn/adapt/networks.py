@@ -57,7 +57,15 @@ def _agents() -> tuple[tuple[int, ...], list[dict[str, Any]]]:
 
 
 def document(layers: str, dtype: str = "f32", seed: int = 0) -> dict[str, Any]:
-    """Return the document of an architecture of ``LAYERS``, or of "agents"; ArgumentError for another name.
+    """Return the document of an architecture.
+
+    Args:
+        layers: Name of ``LAYERS``, or "agents".
+        dtype: Dtype of the network.
+        seed: Seed of its weights.
+
+    Raises:
+        ArgumentError: There is no such architecture.
 
     >>> from loom.nn.adapt import document
     >>> document("dense")["input"]

@@ -22,7 +22,11 @@ _MARKS = ("world", "layers", "type", "noise", "mode")
 
 
 def table(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Return columns and rows: means, with the deviation over seeds of accuracy and score."""
+    """Return columns and rows: means, with the deviation over seeds of accuracy and score.
+
+    Args:
+        results: Results of ``run_benchmark``.
+    """
     columns = [*_MARKS, "accuracy %", "adapting %", "recovery ms", "available %", "answers/s", "score", "refused"]
     return columns, [_cells(row) for row in results["rows"]]
 
@@ -46,7 +50,14 @@ def _spread(found: Mapping[str, Any], digits: int) -> str:
 
 def robustness(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return of each world, architecture, type and mode that was run with and without noise the accuracy with it, the
-    mean over its levels, in percent of that without (``robustness``)."""
+    mean over its levels, in percent of that without (``robustness``).
+
+    Args:
+        results: Results of ``run_benchmark``.
+
+    Returns:
+        Rows with ``robustness``.
+    """
     found: dict[tuple[Any, ...], dict[float, float]] = {}
     for row in results["rows"]:
         key = tuple(row[n] for n in _MARKS if n != "noise")
@@ -66,12 +77,24 @@ def _share(levels: Mapping[float, float]) -> float:
 
 
 def write_results(results: Mapping[str, Any], path: Path) -> None:
-    """Write results as JSON, the file at once; OSError if it cannot be."""
+    """Write results as JSON, the file at once; OSError if it cannot be.
+
+    Args:
+        results: Results of ``run_benchmark``.
+        path: File, in place of one there.
+    """
     replace_file(path, (json.dumps(results, indent=1) + "\n").encode())
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """Return results that ``write_results`` wrote; FileError for another file. FileNotFoundError if there is none."""
+    """Return results that ``write_results`` wrote; FileNotFoundError if there is no file.
+
+    Args:
+        path: File.
+
+    Raises:
+        FileError: Another file.
+    """
     try:
         found = json.loads(path.read_bytes())
         if found["benchmark"] != "adapt" or found["version"] != VERSION:
@@ -103,7 +126,16 @@ def _require_row(row: Mapping[str, Any]) -> None:
 
 def save_png(results: Mapping[str, Any], path: Path) -> None:
     """Draw the accuracy of each window, a line for each mode, a picture for each architecture and world (of the first
-    type and noise that there are); FileError without the library, OSError if the file cannot be written."""
+    type and noise that there are).
+
+    Args:
+        results: Results of ``run_benchmark``.
+        path: File, in place of one there.
+
+    Raises:
+        ArgumentError: No rows.
+        FileError: The package matplotlib is missing.
+    """
     rows = list(results["rows"])
     if not rows:
         raise ArgumentError("loom bench adapt, --png", "there is nothing to draw", expected="at least one row",

@@ -70,14 +70,24 @@ class TaskStream:
 def stream(
     world: str, seed: int, total_ms: int, *, noise: float = 0.0, agents: int = 1, changes: int = 2
 ) -> TaskStream:
-    """Return a world's stream of ``total_ms`` milliseconds.
+    """Return a world's stream of observations and right answers.
 
     "chase": a target wanders about in [-1, 1]^2 and is seen by a retina of 4 x 4 cells; right is the direction (right,
     left, up, down) in which it is farthest away, in the other task, "avoid", the opposite one. "classes": every 50 ms
     one of four patterns of 16 numbers; right is its number, in the other task, "renamed", the next number. The task
-    changes ``changes`` times, at equal intervals, to and fro. ``noise``: the deviation of what is added to each number,
-    anew every millisecond. Of several ``agents`` number k answers with a direction of its own: k quarter
-    turns (or numbers) on, in the other task as many back. ArgumentError for what is out of range.
+    changes ``changes`` times, at equal intervals, to and fro. Of several ``agents`` number k answers with a direction
+    of its own: k quarter turns (or numbers) on, in the other task as many back.
+
+    Args:
+        world: "chase" or "classes".
+        seed: Seed of the world.
+        total_ms: Milliseconds of the stream.
+        noise: Deviation of what is added to each number, anew every millisecond.
+        agents: Number of agents.
+        changes: Times that the task changes, at equal intervals, to and fro.
+
+    Raises:
+        ArgumentError: There is no such world; a number is out of range.
 
     >>> from loom.nn.adapt import stream
     >>> seen = stream("chase", seed=1, total_ms=300)

@@ -126,13 +126,23 @@ def run_benchmark(
 ) -> dict[str, Any]:  # fmt: skip
     """Run all rows and return the results, as JSON can hold them: ``settings`` and ``rows``.
 
-    ``done``: rows of an earlier benchmark of the same ``settings.facts()``, which are not run again; ``report`` is
-    given the results after each row, so that what is done can be kept. A row tells its ``world``, ``layers``, ``type``,
-    ``noise`` and ``mode``, its learning ``rate``, ``delay`` (how many observations ago an answer's was), ``answer_ns``
-    and ``learn_ns`` (virtual time), ``refused`` updates, of each of ``MEASURES`` the ``mean`` and ``std`` over seeds
-    (of a sample; ``count`` is that of seeds which had one), and ``windows``: the mean accuracy of each window over the
-    seeds that answered in it (None: none did). Rows ``done`` that were
-    not asked for are left out. DeviceError, ArgumentError as elsewhere.
+    A row tells its ``world``, ``layers``, ``type``, ``noise`` and ``mode``, its learning ``rate``, ``delay`` (how many
+    observations ago an answer's was), ``answer_ns`` and ``learn_ns`` (virtual time), ``refused`` updates, of each of
+    ``MEASURES`` the ``mean`` and ``std`` over seeds (of a sample; ``count`` is that of seeds which had one), and
+    ``windows``: the mean accuracy of each window over the seeds that answered in it (None: none did). Rows ``done``
+    that were not asked for are left out.
+
+    Args:
+        settings: Settings: worlds, architectures, types, modes, seeds and times.
+        device: Name of the device; None: the default device.
+        done: Rows of an earlier benchmark of the same ``settings.facts()``, which are not run again.
+        report: Function of the results, called after each row, so that what is done can be kept; None: none.
+
+    Returns:
+        Results, as JSON can hold them: ``settings`` and ``rows``.
+
+    Raises:
+        DeviceError: There is no such device.
     """
     known = {_key(row): dict(row) for row in done}
     result: dict[str, Any] = {"benchmark": "adapt", "version": VERSION, "settings": settings.facts(), "rows": []}

@@ -65,7 +65,19 @@ class Trial:
 def run_trial(
     learner: Learner, stream: TaskStream, costs: Costs | None, *, window_ms: int = 50, name: str = "", mode: str = ""
 ) -> Trial:
-    """Put a learner that was started before a whole stream; ``costs`` None: in real time, of which it takes all."""
+    """Put a learner that was started before a whole stream.
+
+    Args:
+        learner: Learner.
+        stream: Stream of tasks.
+        costs: Virtual time of an answer and of learning; None: in real time, of which it takes all.
+        window_ms: Milliseconds of a window.
+        name: Name of the learner, for the trial.
+        mode: Name of its mode, for the trial.
+
+    Returns:
+        Trial: measures and windows.
+    """
     clock = RealClock() if costs is None else VirtualClock()
     spent = Costs(0, 0) if costs is None else costs
     tracker = AdaptationTracker(window_ms, stream.total_ms, clock)

@@ -77,7 +77,11 @@ class LayerEvent:
     is_parallel_branch: bool
 
     def to_dict(self, *, arrays: bool = True) -> dict[str, Any]:
-        """Return it as JSON takes it, under the older programs' keys; ``arrays``: input and output, flat, as well."""
+        """Return it as JSON takes it, under the older programs' keys.
+
+        Args:
+            arrays: Whether input and output, flat, are told as well.
+        """
         names = ("mode", "type", "name", "layer_idx", "layer_type")
         found: dict[str, Any] = {name: getattr(self, name) for name in names} | {"stats": self.stats.to_dict()}
         found |= {"input": _flat(self.input), "output": _flat(self.output)} if arrays else {}
@@ -122,7 +126,11 @@ class Observation:
         self._id = network.model.network.name or "network"
 
     def attach(self) -> Observation:
-        """Be shown what the network does from now on; again does nothing."""
+        """Be shown what the network does from now on; again does nothing.
+
+        Returns:
+            The observation.
+        """
         model = self._network.model
         with model.lock:
             self._is_closed = False
@@ -150,7 +158,14 @@ class Observation:
         self.close()
 
     def show(self, mode: str, kind: str, seen: Mapping[str, Seen], step: int) -> None:
-        """Tell of a pass: one event for each layer, forward in the order they run, backward the other way round."""
+        """Tell of a pass: one event for each layer, forward in the order they run, backward the other way round.
+
+        Args:
+            mode: "normal" or "step".
+            kind: "forward" or "backward".
+            seen: Arrays by layer.
+            step: Number of the pass.
+        """
         for name in self._order(seen, kind):
             if self._is_closed:
                 return
@@ -174,15 +189,36 @@ class Observation:
     # what was kept
 
     def outputs(self, name: str) -> Array:
-        """Return what a layer gave in all forward passes, (samples, ...); StateError if it was not seen."""
+        """Return the outputs of a layer of all forward passes, (samples, ...).
+
+        Args:
+            name: Name of the layer.
+
+        Raises:
+            StateError: It was not seen, or events went to a callback.
+        """
         return self._join(name, "forward", "output")
 
     def inputs(self, name: str) -> Array:
-        """Return what a layer took in all forward passes, (samples, ...), of several inputs the first."""
+        """Return the inputs of a layer of all forward passes, (samples, ...), of several inputs the first.
+
+        Args:
+            name: Name of the layer.
+
+        Raises:
+            StateError: It was not seen, or events went to a callback.
+        """
         return self._join(name, "forward", "input")
 
     def gradients(self, name: str) -> Array:
-        """Return the gradients of the loss by what a layer gave, of all training steps seen, (samples, ...)."""
+        """Return the gradients of the loss by a layer's outputs, of all training steps seen, (samples, ...).
+
+        Args:
+            name: Name of the layer.
+
+        Raises:
+            StateError: They were not seen, or events went to a callback.
+        """
         return self._join(name, "backward", "input")
 
     def _join(self, name: str, kind: str, which: str) -> Array:
@@ -200,7 +236,18 @@ class Observation:
 
 
 def observe(network: ObservedNetwork, callback: Any = None, layers: Any = None, threshold: Any = 0.0) -> Observation:
-    """Return an observer that is attached to a network; see ``loom.Network.observe``."""
+    """Return an observer that is attached to a network; see ``loom.Network.observe``.
+
+    Args:
+        network: Network.
+        callback: Function of a ``LayerEvent``; None: the events are kept.
+        layers: Names of layers (nested ones and inputs too) or numbers; None: all.
+        threshold: Number of at least 0: an element further from 0 counts as active.
+
+    Raises:
+        ArgumentError: There is no such layer; the threshold is no number, or below 0.
+        DTypeError: ``callback`` is no function.
+    """
     where = "loom.Network.observe"
     if callback is not None and not callable(callback):
         raise DTypeError(f"{where}, callback", "not callable", expected="a function of an event, or None",

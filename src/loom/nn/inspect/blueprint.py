@@ -145,7 +145,16 @@ class Blueprint:
 
 
 def blueprint_of(model: Model, batch_size: Any = 1) -> Blueprint:
-    """Return the blueprint of a model for batches of so many samples; nothing runs. ArgumentError for no batch."""
+    """Return the blueprint of a model; nothing runs.
+
+    Args:
+        model: Model: a network's ``model``.
+        batch_size: Samples of the pass that is counted.
+
+    Raises:
+        ArgumentError: Not a whole number, at least 1.
+        ShapeError: Too many elements.
+    """
     batch = whole(batch_size, "loom.Network.blueprint, batch_size", least=1)
     spec = model.network
     given = {i.name: tensor.input(i.name, (batch, *i.shape), i.dtype) for i in spec.inputs}

@@ -55,7 +55,11 @@ class _Box:
 
 
 def diagram_of(network: NetworkSpec) -> str:
-    """Return the picture of a network as SVG."""
+    """Return the picture of a network as SVG.
+
+    Args:
+        network: Description of the network.
+    """
     shapes = network.shapes()
     boxes = {i.name: _Box(_clip_lines(i.name, f"input {_sizes(i.shape)}"), "input") for i in network.inputs}
     for node in network.nodes:

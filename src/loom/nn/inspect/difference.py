@@ -97,7 +97,12 @@ class NetworkDiff:
 
 
 def diff_models(first: Model, second: Model) -> NetworkDiff:
-    """Return how two models differ."""
+    """Return the differences of two models.
+
+    Args:
+        first: Model: a network's ``model``.
+        second: Another.
+    """
     mine, theirs = first.weights(), second.weights()
     both = [name for name in mine if name in theirs]
     found = [_compare(name, mine[name], theirs[name]) for name in both]

@@ -24,6 +24,12 @@ _VARIABLE = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWOR
 def methods_of(cls: type) -> list[dict[str, Any]]:
     """Return ``{"method_name", "parameters": [{"name", "type"}], "returns": [type]}`` of each public method, by name.
 
+    Args:
+        cls: Class.
+
+    Raises:
+        DTypeError: Not a class.
+
     >>> class Pair:
     ...     def add(self, x: int) -> int: ...
     >>> methods_of(Pair)
@@ -33,12 +39,26 @@ def methods_of(cls: type) -> list[dict[str, Any]]:
 
 
 def methods_json(cls: type) -> str:
-    """Return ``methods_of`` as a text."""
+    """Return ``methods_of`` as a text.
+
+    Args:
+        cls: Class.
+
+    Raises:
+        DTypeError: Not a class.
+    """
     return json.dumps(methods_of(cls), indent=2)
 
 
 def list_methods(cls: type) -> list[str]:
-    """Return the names of public methods, sorted; DTypeError for what is no class."""
+    """Return the names of public methods, sorted.
+
+    Args:
+        cls: Class.
+
+    Raises:
+        DTypeError: Not a class.
+    """
     if not inspect.isclass(cls):
         raise DTypeError("list_methods", "not a class", expected="a class", got=repr(cast("Any", cls))[:80],
                          remedy="Pass type(it)")  # fmt: skip
@@ -46,12 +66,29 @@ def list_methods(cls: type) -> list[str]:
 
 
 def has_method(cls: type, name: object) -> bool:
-    """Tell whether there is a public method of a name."""
+    """Tell whether there is a public method of a name.
+
+    Args:
+        cls: Class.
+        name: Name of the method.
+
+    Raises:
+        DTypeError: Not a class.
+    """
     return isinstance(name, str) and name in list_methods(cls)
 
 
 def method_signature(cls: type, name: str) -> str:
-    """Return ``name(type, ...) (returned type)``; ArgumentError for a method that there is not."""
+    """Return ``name(type, ...) (returned type)``.
+
+    Args:
+        cls: Class.
+        name: Name of the method.
+
+    Raises:
+        ArgumentError: There is no such method.
+        DTypeError: Not a class.
+    """
     if not has_method(cls, name):
         raise ArgumentError(f"{cls.__name__}", f"there is no method {name!r}",
                             remedy=near_matches(str(name), list_methods(cls)))  # fmt: skip

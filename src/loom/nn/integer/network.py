@@ -17,8 +17,8 @@ from loom.core.arrays import Array
 from loom.core.conversions import show
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping
-from loom.nn.integer.document import read_integer, write_integer
 from loom.nn.integer.door import as_one_sample, calibrate, read_samples
+from loom.nn.integer.integerdocument import read_integer, write_integer
 from loom.nn.integer.model import IntegerModel
 from loom.nn.integer.record import BITS, Quantity, most_of
 from loom.nn.integer.train import Steps, require_rules, train_network
@@ -215,7 +215,22 @@ def _remade(kind: type[IntegerNetwork], text: str, device: str) -> IntegerNetwor
 def quantised(
     spec: NetworkSpec, weights: Mapping[str, Array], dtype: str, calibration: Any, on: str | Device | None = None
 ) -> IntegerNetwork:
-    """Return an integer network of the weights (floats) of a network: see ``Network.quantize``."""
+    """Return an integer network of the weights (floats) of a network: see ``Network.quantize``.
+
+    Args:
+        spec: Description of the network.
+        weights: Arrays of floats by name.
+        dtype: "int8" or "int16".
+        calibration: Samples, of which the ranges of inputs and of layers' outputs are taken.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        ArgumentError: There is no such type; a layer or a function has no rule in integers; the samples are too small.
+        DTypeError: The samples are no numbers.
+        ShapeError: Samples of another shape.
+        EmptyError: No samples.
+        NotFinite: NaN or an infinity among the samples.
+    """
     if not isinstance(dtype, str) or dtype not in BITS:
         raise ArgumentError("loom.Network.quantize, dtype", "no integer network is of this type",
                             expected=", ".join(BITS), got=repr(dtype)[:60], remedy="Use int8 or int16")  # fmt: skip

@@ -22,7 +22,16 @@ _MOST_COUNTED = 1 << 53
 
 
 def accuracy(expected: Any, predicted: Any) -> float:
-    """Return the share of samples whose labels (n) are equal: whole numbers, truths or texts.
+    """Return the share of samples whose labels are equal.
+
+    Args:
+        expected: Labels (n): whole numbers, truths or texts.
+        predicted: Labels said (n).
+
+    Raises:
+        DTypeError: Not labels.
+        ShapeError: Not as many labels.
+        EmptyError: No samples.
 
     >>> accuracy(["a", "b", "b"], ["a", "b", "a"]) == 2 / 3
     True
@@ -35,7 +44,16 @@ def accuracy(expected: Any, predicted: Any) -> float:
 def confusion_matrix(expected: Any, predicted: Any, labels: Any = None) -> Array:
     """Return how often a label (row) was taken for another (column): int64 of (labels, labels).
 
-    ``labels``: all there are, in the matrix's order; else those met, sorted.
+    Args:
+        expected: Labels (n): whole numbers, truths or texts.
+        predicted: Labels said (n).
+        labels: All labels there are, in their order; None: those met, sorted.
+
+    Raises:
+        ArgumentError: A label that is not among those listed.
+        DTypeError: Not labels.
+        ShapeError: Not as many labels.
+        EmptyError: No samples.
 
     >>> confusion_matrix([0, 1, 1], [0, 1, 0]).tolist()
     [[1, 0], [1, 1]]
@@ -118,10 +136,19 @@ class ClassReport:
 def classification_report(
     expected: Any, predicted: Any, labels: Any = None, names: Sequence[str] | None = None
 ) -> ClassReport:
-    """Return precision, recall, F1 and support of each class, and averages, for labels (n) and those said.
+    """Return precision, recall, F1 and support of each class, and averages.
 
-    Labels are whole numbers, truths or texts; ``labels`` lists them in the report's order, ``names`` are what they are
-    called there. EmptyError, ShapeError, DTypeError and ArgumentError for labels that do not fit.
+    Args:
+        expected: Labels (n): whole numbers, truths or texts.
+        predicted: Labels said (n).
+        labels: All labels there are, in their order; None: those met, sorted.
+        names: Names of the labels in the report; None: the labels.
+
+    Raises:
+        ArgumentError: A label that is not among those listed; not a name for each.
+        DTypeError: Not labels.
+        ShapeError: Not as many labels.
+        EmptyError: No samples.
 
     >>> classification_report(["cat", "dog", "dog"], ["cat", "dog", "cat"]).recall.tolist()
     [1.0, 0.5]
@@ -132,9 +159,17 @@ def classification_report(
 
 
 def report_of(confusion: Any, labels: Sequence[Any] = (), names: Sequence[str] = ()) -> ClassReport:
-    """Return the report of a confusion matrix (rows: the true class), whose classes are ``labels``, else 0, 1, ..
+    """Return the report of a confusion matrix.
 
-    DTypeError, ShapeError and ArgumentError for what are no counts, or not as many labels or names as classes.
+    Args:
+        confusion: Counts (classes, classes), a row for each true class.
+        labels: Labels of the classes; none: 0, 1, ...
+        names: Names of the labels; none: the labels.
+
+    Raises:
+        ArgumentError: Not as many labels or names as classes; more samples than 2^53.
+        DTypeError: Not whole numbers.
+        ShapeError: Not a matrix of counts, as many rows as columns.
 
     Source: M. Sokolova and G. Lapalme, "A systematic analysis of performance measures" (2009), table 3.
     """

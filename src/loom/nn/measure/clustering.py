@@ -53,7 +53,20 @@ class Clusters:
         return arrays | {"inertia": self.inertia, "iterations": self.iterations, "is_settled": self.is_settled}
 
     def assign(self, x: Any, *, on: str | Device | None = None) -> Array:
-        """Return the nearest centroid of each of other samples (n, features)."""
+        """Return the nearest centroid of each of other samples.
+
+        Args:
+            x: Samples (n, features).
+            on: Device, or its name; None: the default device.
+
+        Returns:
+            Numbers (n) of centroids.
+
+        Raises:
+            ArgumentError: Samples of other features.
+            DTypeError: Not numbers.
+            NotFinite: NaN or an infinity among them.
+        """
         return nearest_centroid(x, self.centroids, on=on)[0]
 
 
@@ -61,13 +74,27 @@ def kmeans(
     x: Any, k: int, *, start: str = "random", iterations: int = 100, restarts: int = 1, seed: int = 0,
     on: str | Device | None = None,
 ) -> Clusters:  # fmt: skip
-    """Return ``k`` clusters of samples (n, features): each sample is nearest to the mean of its cluster.
+    """Return clusters of samples: each sample is nearest to the mean of its cluster.
 
-    ``start``: "random", k different samples (E. Forgy, 1965), or "k-means++", samples far from those before (D. Arthur
-    and S. Vassilvitskii, 2007). It ends when no assignment changes, or after ``iterations``; a cluster without samples
-    moves to a random one. Of several ``restarts`` the clusters of the least inertia are taken, of equal ones the first.
-    Random choices are Philox's of ``seed``. Of samples equally near to two centroids the first has it. NotFinite for
-    NaN and infinities, ArgumentError for more clusters than samples.
+    It ends when no assignment changes, or after ``iterations``; a cluster without samples moves to a random one. Of
+    several ``restarts`` the clusters of the least inertia are taken, of equal ones the first. Random choices are
+    Philox's of ``seed``. Of samples equally near to two centroids the first has it.
+
+    Args:
+        x: Samples (n, features).
+        k: Number of clusters.
+        start: "random", k different samples (E. Forgy, 1965), or "k-means++", samples far from those before (D. Arthur
+            and S. Vassilvitskii, 2007).
+        iterations: Most iterations.
+        restarts: Number of starts, of which the clusters of the least inertia are taken.
+        seed: Seed of random choices.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        ArgumentError: More clusters than samples; a number is out of range; there is no such start.
+        DTypeError: Not numbers.
+        EmptyError: No samples.
+        NotFinite: NaN or an infinity among them.
 
     >>> kmeans([[0.0], [1.0], [10.0], [11.0]], 2).inertia
     1.0
@@ -170,7 +197,20 @@ class _Nearest:
 
 
 def nearest_centroid(x: Any, centroids: Any, *, on: str | Device | None = None) -> tuple[Array, Array]:
-    """Return (n) which centroid (k, features) is nearest to each sample (n, features), and the distance, f64.
+    """Return the nearest centroid of each sample, and its distance.
+
+    Args:
+        x: Samples (n, features).
+        centroids: Centroids (k, features).
+        on: Device, or its name; None: the default device.
+
+    Returns:
+        Numbers (n) of centroids, and distances (n), f64.
+
+    Raises:
+        ArgumentError: Samples and centroids of different features.
+        DTypeError: Not numbers.
+        NotFinite: NaN or an infinity among them.
 
     >>> nearest_centroid([[0.0, 4.0]], [[9.0, 9.0], [3.0, 0.0]])
     (array([1]), array([5.]))
@@ -196,6 +236,18 @@ def _require_features(where: str, rows: Array, known: Array) -> None:
 def silhouette(x: Any, assignments: Any, *, single: float = 0.0, on: str | Device | None = None) -> float:
     """Return the mean of ``silhouette_samples``: near 1 where clusters are tight and apart, below 0 where wrong.
 
+    Args:
+        x: Samples (n, features).
+        assignments: Label (n) of each sample's cluster.
+        single: Silhouette of a sample alone in its cluster, 0 or 1.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        ArgumentError: Less than two clusters; ``single`` is neither 0 nor 1.
+        DTypeError: Not numbers; not labels.
+        ShapeError: Not as many samples as labels.
+        NotFinite: NaN or an infinity among them.
+
     >>> silhouette([[0.0], [1.0], [10.0], [11.0]], [0, 0, 1, 1]) > 0.89
     True
     """
@@ -206,8 +258,17 @@ def silhouette_samples(x: Any, assignments: Any, *, single: float = 0.0, on: str
     """Return (b - a) / max(a, b) of each sample (n, features): a is the mean distance from others of its cluster, b
     the least of those from another cluster's samples; 0 where both are 0.
 
-    ``single``: that of a sample alone in its cluster: 0 as Rousseeuw has it, 1 as the older programs do.
-    ArgumentError unless there are at least two clusters.
+    Args:
+        x: Samples (n, features).
+        assignments: Label (n) of each sample's cluster.
+        single: Silhouette of a sample alone in its cluster: 0 as Rousseeuw has it, 1 as the older programs do.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        ArgumentError: Less than two clusters; ``single`` is neither 0 nor 1.
+        DTypeError: Not numbers; not labels.
+        ShapeError: Not as many samples as labels.
+        NotFinite: NaN or an infinity among them.
 
     Source: P. Rousseeuw, "Silhouettes" (1987).
     """

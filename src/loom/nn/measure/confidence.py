@@ -41,10 +41,18 @@ class Calibration:
 
 
 def calibration(expected: Any, probabilities: Any, bins: int = 10) -> Calibration:
-    """Return the calibration of probabilities (n, classes), or (n) of class 1 of 0 and 1, for classes (n).
+    """Return the calibration of probabilities for classes.
 
-    ``bins`` of equal width; rows need not add up to 1 (a sigmoid for each class).
-    ArgumentError for what are no probabilities, or classes that have none.
+    Args:
+        expected: Classes (n), from 0.
+        probabilities: Probabilities (n, classes), or (n) of class 1 of 0 and 1.
+        bins: Number of bins, of equal width.
+
+    Raises:
+        ArgumentError: Not probabilities; a class that has none; not a whole number of bins, at least 1.
+        DTypeError: Not labels; not numbers.
+        ShapeError: Not as many rows as classes, or not rows.
+        NotFinite: NaN or an infinity among the probabilities.
 
     >>> calibration([1, 1, 0, 1], [0.75, 0.75, 0.75, 0.75]).expected_error
     0.0

@@ -59,8 +59,15 @@ class Correlation:
     method: str = "pearson"
 
     def strong_pairs(self, threshold: float = 0.7, most: int | None = None) -> list[FeaturePair]:
-        """Return pairs whose correlation is at least ``threshold`` away from 0, the strongest first, equal ones in the
-        features' order; at ``most`` so many."""
+        """Return pairs of strong correlation, the strongest first, equal ones in the features' order.
+
+        Args:
+            threshold: Least distance of a correlation from 0, up to 1.
+            most: Most pairs; None: all.
+
+        Raises:
+            ArgumentError: The threshold is not from 0 to 1; not a whole number, at least 0.
+        """
         where = "Correlation.strong_pairs"
         least = real(threshold, f"{where}, threshold")
         if not 0 <= least <= 1:
@@ -74,9 +81,13 @@ class Correlation:
         return [FeaturePair(self.labels[rows[i]], self.labels[columns[i]], float(values[i])) for i in found[:limit]]
 
     def of(self, feature: str | int) -> dict[str, float]:
-        """Return every other feature's correlation with one, which is named by its label or number, strongest first.
+        """Return every other feature's correlation with one, strongest first.
 
-        ArgumentError for one that there is not.
+        Args:
+            feature: Label or number of the feature.
+
+        Raises:
+            ArgumentError: There is no such feature.
         """
         at = self._place(feature)
         row = self.matrix[at]
@@ -101,7 +112,14 @@ class Correlation:
 
     @classmethod
     def from_dict(cls, found: Any) -> Correlation:
-        """Return what ``to_dict``, or a program of the first generation, wrote; ArgumentError for anything else."""
+        """Return a correlation of what ``to_dict``, or a program of the first generation, wrote.
+
+        Args:
+            found: Mapping of its parts.
+
+        Raises:
+            ArgumentError: Not a correlation, or numbers that contradict each other.
+        """
         where = "Correlation.from_dict"
         inner = found.get("correlation") if is_mapping(found) else None
         if not is_mapping(inner) or not is_list(inner.get("matrix")):
@@ -139,7 +157,15 @@ class Correlation:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Correlation:
-        """Return the correlation of a text; errors as ``from_dict``."""
+        """Return the correlation of a text.
+
+        Args:
+            text: JSON.
+
+        Raises:
+            ArgumentError: Not JSON; not a correlation, or numbers that contradict each other.
+            DTypeError: Not a text.
+        """
         if not isinstance(text, (str, bytes)):
             raise DTypeError("Correlation.from_json", "not a text", expected="str or bytes", got=type(text).__name__,
                              remedy="Pass JSON, or use from_dict")  # fmt: skip
@@ -161,11 +187,21 @@ class Correlation:
 def correlate(
     x: Any, labels: Sequence[str] | None = None, method: str = "pearson", *, on: str | Device | None = None
 ) -> Correlation:
-    """Return the correlations of the features of samples (n, features), n at least 2.
+    """Return the correlations of the features of samples.
 
-    ``labels``: the features' names, else F0, F1, ... ``method``: "pearson", or "spearman": of the ranks, equal numbers
-    having the mean of theirs. Spreads divide by n. A feature that does not vary has 0 with every other. NotFinite for
-    NaN and infinities, EmptyError for less than 2 samples, ArgumentError for labels that do not fit.
+    Spreads divide by n. A feature that does not vary has 0 with every other.
+
+    Args:
+        x: Samples (n, features), n at least 2.
+        labels: Names of the features; None: F0, F1, ...
+        method: "pearson", or "spearman": of the ranks, equal numbers having the mean of theirs.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        ArgumentError: Labels that do not fit; there is no such method.
+        DTypeError: Not numbers.
+        EmptyError: Less than 2 samples.
+        NotFinite: NaN or an infinity among them.
 
     >>> correlate([[1, 2], [2, 4], [3, 7]], ["a", "b"]).of("a")["b"] > 0.99
     True

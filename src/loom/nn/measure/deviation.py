@@ -62,15 +62,21 @@ class DeviationMetrics:
     ``score``: 100 minus the deviations, those above 100 counting as 100, on average; ``accuracy``: the share that is
     exactly right; ``failures``: predictions off by more than 100 %. ``print(metrics)`` prints the summary.
 
+    Args:
+        expected: Numbers (n).
+        actual: Predictions (n).
+        indexes: Numbers of the samples (n), i64; None: 0, 1, ...
+
+    Raises:
+        DTypeError: Not numbers.
+        ShapeError: Not as many, or none.
+
     >>> deviation_metrics([[1.0], [3.0], [10.0]], [1, 2, 3]).worst(1)[0].sample_index
     2
     """
 
     def __init__(self, expected: Any, actual: Any, indexes: Any = None) -> None:
-        """Measure predictions ``actual`` (n) of numbers ``expected`` (n); ``indexes``: their samples' numbers.
-
-        ShapeError if they are not as many, or none.
-        """
+        """Measure predictions of numbers."""
         self.expected, self.actual = (_numbers(a, "DeviationMetrics") for a in (expected, actual))
         count = len(self.expected)
         self.indexes = np.arange(count) if indexes is None else read_as(indexes, i64, "DeviationMetrics, indexes")
@@ -134,13 +140,27 @@ class DeviationMetrics:
         )  # fmt: skip
 
     def worst(self, n: int = 5) -> tuple[Prediction, ...]:
-        """Return the ``n`` predictions that are off most, the worst first, of equal ones the first first."""
+        """Return the predictions that are off most, the worst first, of equal ones the first first.
+
+        Args:
+            n: Most predictions.
+
+        Raises:
+            ArgumentError: Not a whole number, at least 0.
+        """
         most = whole(n, "DeviationMetrics.worst, n", least=0)
         order = np.argsort(-self.deviations, kind="stable")[:most]
         return self._predictions(order.tolist())
 
     def samples_in(self, bucket: str) -> list[int]:
-        """Return the numbers of a bucket's samples."""
+        """Return the numbers of a bucket's samples.
+
+        Args:
+            bucket: Name of the bucket.
+
+        Raises:
+            ArgumentError: There is no such bucket.
+        """
         name = one_of(bucket, "DeviationMetrics.samples_in, bucket", _NAMES)
         return self.indexes[np.array(self._places) == _NAMES.index(name)].tolist()
 
@@ -166,7 +186,14 @@ class DeviationMetrics:
 
     def summary(self, worst: int = 5) -> str:
         """Return what the older programs print: sums, a bar for each bucket, the worst that are off, and samples by
-        bucket."""
+        bucket.
+
+        Args:
+            worst: Most predictions that are listed.
+
+        Raises:
+            ArgumentError: Not a whole number, at least 0.
+        """
         n = self.total_samples
         lines = [
             "=== Model Evaluation Summary ===",
@@ -223,7 +250,11 @@ class DeviationMetrics:
     def from_dict(cls, found: Any) -> DeviationMetrics:
         """Return the metrics that ``to_dict``, or a program of the first generation, wrote.
 
-        ArgumentError for what is none, and for sums that its results contradict.
+        Args:
+            found: Mapping of its parts.
+
+        Raises:
+            ArgumentError: Not an evaluation; sums that its results contradict.
         """
         where = "DeviationMetrics.from_dict"
         if not is_mapping(found) or not is_list(found.get("results")) or not found["results"]:
@@ -244,7 +275,15 @@ class DeviationMetrics:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> DeviationMetrics:
-        """Return the metrics of a text; errors as ``from_dict``."""
+        """Return the metrics of a text.
+
+        Args:
+            text: JSON.
+
+        Raises:
+            ArgumentError: Not JSON; not an evaluation; sums that its results contradict.
+            DTypeError: Not a text.
+        """
         where = "DeviationMetrics.from_json"
         if not isinstance(text, (str, bytes)):
             raise DTypeError(where, "not a text", expected="str or bytes", got=type(text).__name__,
@@ -256,12 +295,29 @@ class DeviationMetrics:
         return cls.from_dict(found)
 
     def save(self, file: str | os.PathLike[str]) -> None:
-        """Write ``to_json`` to a file; FileError if it cannot be written."""
+        """Write ``to_json`` to a file.
+
+        Args:
+            file: File.
+
+        Raises:
+            DTypeError: Not a path.
+            FileError: It cannot be written.
+        """
         write_file(path(file, "DeviationMetrics.save"), f"{self.to_json()}\n".encode(), "DeviationMetrics.save")
 
     @classmethod
     def load(cls, file: str | os.PathLike[str]) -> DeviationMetrics:
-        """Return the metrics of a file, ours or of the first generation; FileError if it cannot be read."""
+        """Return the metrics of a file, Loom's or of the first generation.
+
+        Args:
+            file: File.
+
+        Raises:
+            ArgumentError: Not JSON; not an evaluation; sums that its results contradict.
+            DTypeError: Not a path.
+            FileError: It cannot be read.
+        """
         place = path(file, "DeviationMetrics.load")
         try:
             data = place.read_bytes()
@@ -273,11 +329,18 @@ class DeviationMetrics:
 
 
 def deviation_metrics(outputs: Any, expected: Any) -> DeviationMetrics:
-    """Return the metrics of outputs (n, ...) for ``expected`` (n): numbers, or classes.
+    """Return the metrics of outputs for numbers, or classes, that were expected.
 
     A prediction is the output itself if it is one number, else the index of its largest element, the first of several.
-    Deviation: |a - e| / |e| in percent, |a - e| where |e| < 1e-10; 100 if that is no finite number. ShapeError if there
-    is not one number for each sample.
+    Deviation: |a - e| / |e| in percent, |a - e| where |e| < 1e-10; 100 if that is no finite number.
+
+    Args:
+        outputs: Outputs (n, ...).
+        expected: Numbers or classes (n).
+
+    Raises:
+        DTypeError: Not numbers.
+        ShapeError: Not one number for each sample, or no samples.
 
     >>> deviation_metrics([[0.1, 0.9], [0.8, 0.2]], [1, 1]).score
     50.0

@@ -40,8 +40,23 @@ class Observed(Protocol):
 
 
 def layer_features(network: Observed, x: Any, layer: str | int) -> Array:
-    """Return what a layer of a network gives for samples, (n, features), further axes joined; ``layer`` by its name,
-    or by the number of its node."""
+    """Return the outputs of a layer of a network for samples.
+
+    Args:
+        network: Network.
+        x: Samples (n, *shape).
+        layer: Name of the layer, or the number of its node.
+
+    Returns:
+        Array (n, features), further axes joined.
+
+    Raises:
+        ArgumentError: There is no such layer.
+        DTypeError: Not numbers.
+        ShapeError: Samples of another shape.
+        EmptyError: No samples.
+        NotFinite: NaN or an infinity among them.
+    """
     with network.observe(layers=layer) as seen:
         network.predict(x)
     (name,) = seen.names or ("",)
@@ -68,10 +83,24 @@ class OutlierDetector:
         cls, features: Any, clusters: int = 8, quantile: float = 0.95, *, seed: int = 0, start: str = "k-means++",
         on: str | Device | None = None,
     ) -> OutlierDetector:  # fmt: skip
-        """Return a detector of the k-means clusters of features (n, size) of known samples.
+        """Return a detector of the k-means clusters of known samples' features.
 
         ``threshold``: the least distance that the share ``quantile`` of them is within. Of a network's layer:
-        ``layer_features``. Errors as in ``kmeans``.
+        ``layer_features``.
+
+        Args:
+            features: Features (n, size) of known samples.
+            clusters: Number of clusters.
+            quantile: Share of the known samples within the threshold, above 0 and at most 1.
+            seed: Seed of random choices.
+            start: Start of ``kmeans``.
+            on: Device, or its name; None: the default device.
+
+        Raises:
+            ArgumentError: More clusters than samples; a number is out of range; there is no such start.
+            DTypeError: Not numbers.
+            EmptyError: No samples.
+            NotFinite: NaN or an infinity among them.
         """
         where = "OutlierDetector.fit"
         share = _share(quantile, f"{where}, quantile")
@@ -80,16 +109,47 @@ class OutlierDetector:
         return cls(found.centroids, float(near[max(math.ceil(share * len(near)), 1) - 1]), share, found)
 
     def scores(self, features: Any, *, on: str | Device | None = None) -> Array:
-        """Return how far (n) samples' features (n, size) are from the nearest centroid: the larger, the stranger."""
+        """Return the distance (n) of samples' features from the nearest centroid: the larger, the stranger.
+
+        Args:
+            features: Features (n, size).
+            on: Device, or its name; None: the default device.
+
+        Raises:
+            ArgumentError: Features of another size.
+            DTypeError: Not numbers.
+            NotFinite: NaN or an infinity among them.
+        """
         return nearest_centroid(features, self.centroids, on=on)[1]
 
     def is_outlier(self, features: Any, *, on: str | Device | None = None) -> Array:
-        """Return (n) whether samples are beyond the threshold."""
+        """Return one truth (n) for each sample: whether it is beyond the threshold.
+
+        Args:
+            features: Features (n, size).
+            on: Device, or its name; None: the default device.
+
+        Raises:
+            ArgumentError: Features of another size.
+            DTypeError: Not numbers.
+            NotFinite: NaN or an infinity among them.
+        """
         return self.scores(features, on=on) > self.threshold
 
     def roc(self, known: Any, strange: Any, *, on: str | Device | None = None) -> RocCurve:
         """Return the ROC curve of features of samples that are known and of those that are not; ``.auc`` is 1 if all
-        of these score higher."""
+        of these score higher.
+
+        Args:
+            known: Features (n, size) of known samples.
+            strange: Features (m, size) of others.
+            on: Device, or its name; None: the default device.
+
+        Raises:
+            ArgumentError: Features of another size.
+            DTypeError: Not numbers.
+            NotFinite: NaN or an infinity among them.
+        """
         scores = [self.scores(each, on=on) for each in (known, strange)]
         return roc_curve(np.repeat([False, True], [len(s) for s in scores]), np.concatenate(scores))
 
@@ -100,7 +160,14 @@ class OutlierDetector:
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> OutlierDetector:
-        """Return the detector that ``to_dict`` gave; ArgumentError for anything else."""
+        """Return the detector that ``to_dict`` gave.
+
+        Args:
+            found: Mapping of its parts.
+
+        Raises:
+            ArgumentError: Not a detector.
+        """
         where = "OutlierDetector.from_dict"
         if not is_mapping(found) or not {"centroids", "threshold", "quantile"} <= set(found):
             raise ArgumentError(where, "no detector", expected="centroids, threshold, quantile",

@@ -45,9 +45,16 @@ class Losses(Protocol):
 
 
 def plot_confusion(report: ClassReport, path: Path = None) -> bytes:
-    """Return a PNG of a confusion matrix, each row's shares as shades, and write it to ``path``, if there is one.
+    """Return a PNG of a confusion matrix, each row's shares as shades.
 
-    StateError without matplotlib, FileError where nothing can be written.
+    Args:
+        report: Report of classes.
+        path: File to write, in place of one there; None: none.
+
+    Raises:
+        ArgumentError: Not a report.
+        StateError: The package matplotlib is missing.
+        FileError: Nothing can be written there.
     """
     _require(report, ClassReport, "plot_confusion")
     counts = report.confusion
@@ -60,7 +67,17 @@ def plot_confusion(report: ClassReport, path: Path = None) -> bytes:
 
 
 def plot_correlation(correlation: Correlation, path: Path = None) -> bytes:
-    """Return a PNG of correlations as colours, blue below 0 and red above; see ``plot_confusion``."""
+    """Return a PNG of correlations as colours, blue below 0 and red above.
+
+    Args:
+        correlation: Correlation.
+        path: File to write, in place of one there; None: none.
+
+    Raises:
+        ArgumentError: Not a correlation.
+        StateError: The package matplotlib is missing.
+        FileError: Nothing can be written there.
+    """
     _require(correlation, Correlation, "plot_correlation")
     figure, axes = _figure(len(correlation.labels))
     texts = [[f"{v:.2f}" for v in row] for row in correlation.matrix.tolist()]
@@ -70,7 +87,17 @@ def plot_correlation(correlation: Correlation, path: Path = None) -> bytes:
 
 
 def plot_roc(curves: RocCurve | Mapping[Any, RocCurve], path: Path = None) -> bytes:
-    """Return a PNG of a ROC curve, or of several by name (at most 20, those of the least area first)."""
+    """Return a PNG of a ROC curve, or of several by name (at most 20, those of the least area first).
+
+    Args:
+        curves: ROC curve, or several by name.
+        path: File to write, in place of one there; None: none.
+
+    Raises:
+        ArgumentError: Not curves, or none.
+        StateError: The package matplotlib is missing.
+        FileError: Nothing can be written there.
+    """
     if not isinstance(curves, (RocCurve, Mapping)):
         raise ArgumentError("plot_roc", "not what it draws", expected="RocCurve, or several by name",
                             got=type(curves).__name__, remedy="Pass what roc_curve or roc_curves gives")  # fmt: skip
@@ -91,7 +118,17 @@ def plot_roc(curves: RocCurve | Mapping[Any, RocCurve], path: Path = None) -> by
 
 
 def plot_buckets(metrics: DeviationMetrics, path: Path = None) -> bytes:
-    """Return a PNG of the samples of each bucket of deviation; see ``plot_confusion``."""
+    """Return a PNG of the samples of each bucket of deviation.
+
+    Args:
+        metrics: Metrics, of ``deviation_metrics``.
+        path: File to write, in place of one there; None: none.
+
+    Raises:
+        ArgumentError: Not metrics.
+        StateError: The package matplotlib is missing.
+        FileError: Nothing can be written there.
+    """
     _require(metrics, DeviationMetrics, "plot_buckets")
     figure, axes = _figure()
     bars = axes.bar(list(metrics.counts), list(metrics.counts.values()), color="#1f77b4")
@@ -101,7 +138,17 @@ def plot_buckets(metrics: DeviationMetrics, path: Path = None) -> bytes:
 
 
 def plot_losses(history: Losses, path: Path = None) -> bytes:
-    """Return a PNG of the losses of a training's epochs; numbers that are not finite leave gaps."""
+    """Return a PNG of the losses of a training's epochs; numbers that are not finite leave gaps.
+
+    Args:
+        history: History of a training.
+        path: File to write, in place of one there; None: none.
+
+    Raises:
+        ArgumentError: Not a history.
+        StateError: The package matplotlib is missing.
+        FileError: Nothing can be written there.
+    """
     lines = [getattr(history, name, None) for name in ("loss", "validation_loss")]
     if not all(is_list(line) and all(isinstance(v, (int, float)) for v in line) for line in lines):
         raise ArgumentError("plot_losses", "not what it draws", expected="a training's history",
@@ -118,7 +165,17 @@ def plot_losses(history: Losses, path: Path = None) -> bytes:
 
 
 def plot_calibration(calibration: Calibration, path: Path = None) -> bytes:
-    """Return a PNG of how often what was said with so much confidence was so; see ``plot_confusion``."""
+    """Return a PNG of how often what was said with so much confidence was so.
+
+    Args:
+        calibration: Calibration.
+        path: File to write, in place of one there; None: none.
+
+    Raises:
+        ArgumentError: Not a calibration.
+        StateError: The package matplotlib is missing.
+        FileError: Nothing can be written there.
+    """
     _require(calibration, Calibration, "plot_calibration")
     figure, axes = _figure()
     axes.plot([0, 1], [0, 1], color="0.7", linestyle=":")

@@ -83,10 +83,18 @@ def _binary(expected: Any, scores: Any, positive: Any, where: str) -> tuple[Arra
 
 
 def roc_curve(expected: Any, scores: Any, *, positive: Any = None) -> RocCurve:
-    """Return the curve of scores (n), the larger the likelier positive, for truths (n).
+    """Return the ROC curve of scores.
 
-    ``expected``: truths, 0 and 1, or labels of which ``positive`` is one. ArgumentError unless there are samples of
-    both kinds, NotFinite for scores that are none.
+    Args:
+        expected: Truths (n), 0 and 1, or labels of which ``positive`` is one.
+        scores: Scores (n), the larger the likelier positive.
+        positive: Label that scores are of; None: of truths, or 0 and 1.
+
+    Raises:
+        ArgumentError: All samples are of one kind; ``positive`` is missing, or has no effect.
+        DTypeError: Not labels, or ``positive`` is none; not numbers.
+        ShapeError: Not as many scores as labels.
+        NotFinite: NaN or an infinity among the scores.
 
     >>> roc_curve([False, False, True, True], [0.1, 0.4, 0.35, 0.8]).auc
     0.75
@@ -106,7 +114,19 @@ def _curve(truths: Array, scores: Array) -> RocCurve:
 
 
 def precision_recall_curve(expected: Any, scores: Any, *, positive: Any = None) -> PrecisionRecall:
-    """Return precision against recall of scores (n); arguments and errors as in ``roc_curve``."""
+    """Return precision against recall of scores.
+
+    Args:
+        expected: Truths (n), 0 and 1, or labels of which ``positive`` is one.
+        scores: Scores (n), the larger the likelier positive.
+        positive: Label that scores are of; None: of truths, or 0 and 1.
+
+    Raises:
+        ArgumentError: All samples are of one kind; ``positive`` is missing, or has no effect.
+        DTypeError: Not labels, or ``positive`` is none; not numbers.
+        ShapeError: Not as many scores as labels.
+        NotFinite: NaN or an infinity among the scores.
+    """
     thresholds, hits, misses = _counts(*_binary(expected, scores, positive, "measure.precision_recall_curve"))
     precision, recall = hits / (hits + misses), hits / hits[-1]
     gains = np.diff(np.append(0.0, recall))
@@ -114,15 +134,37 @@ def precision_recall_curve(expected: Any, scores: Any, *, positive: Any = None) 
 
 
 def average_precision(expected: Any, scores: Any, *, positive: Any = None) -> float:
-    """Return the average precision of scores (n); arguments and errors as in ``roc_curve``."""
+    """Return the average precision of scores.
+
+    Args:
+        expected: Truths (n), 0 and 1, or labels of which ``positive`` is one.
+        scores: Scores (n), the larger the likelier positive.
+        positive: Label that scores are of; None: of truths, or 0 and 1.
+
+    Raises:
+        ArgumentError: All samples are of one kind; ``positive`` is missing, or has no effect.
+        DTypeError: Not labels, or ``positive`` is none; not numbers.
+        ShapeError: Not as many scores as labels.
+        NotFinite: NaN or an infinity among the scores.
+    """
     return precision_recall_curve(expected, scores, positive=positive).average_precision
 
 
 def roc_curves(expected: Any, scores: Any, *, labels: Any = None) -> dict[Any, RocCurve]:
-    """Return label -> the curve of that class against all others, of scores (n, classes), by the labels' order.
+    """Return the curve of each class against all others, by its label.
 
-    ``labels``: those of the scores' columns; else 0, 1, .. for whole numbers, the sorted ones met for texts. A class
-    that no sample, or every sample, is of has no curve and is left out; ArgumentError if none has one.
+    A class that no sample, or every sample, is of has no curve and is left out.
+
+    Args:
+        expected: Labels (n): whole numbers, truths or texts.
+        scores: Scores (n, classes).
+        labels: Labels of the scores' columns; None: 0, 1, .. for whole numbers, the sorted ones met for texts.
+
+    Raises:
+        ArgumentError: No class has a curve.
+        DTypeError: Not labels; not numbers.
+        ShapeError: Not one score for each class, or not as many as labels.
+        NotFinite: NaN or an infinity among the scores.
     """
     where = "measure.roc_curves"
     true, found = read_labels(expected, f"{where}, expected"), read_scores(scores, f"{where}, scores")
@@ -149,10 +191,23 @@ def roc_curves(expected: Any, scores: Any, *, labels: Any = None) -> dict[Any, R
 def roc_auc(
     expected: Any, scores: Any, *, average: str | None = "macro", labels: Any = None, positive: Any = None
 ) -> Any:
-    """Return the area under the ROC curve: of scores (n) for truths, or (n, classes), each class against the others.
+    """Return the area under the ROC curve, of several classes each against the others.
 
-    ``average`` of the classes: "macro" (their mean), "weighted" (by their samples), "micro" (all scores as one list),
-    or None: label -> area. A class without a curve (``roc_curves``) does not count.
+    A class without a curve (``roc_curves``) does not count.
+
+    Args:
+        expected: Labels (n): whole numbers, truths or texts.
+        scores: Scores (n), the larger the likelier positive, or (n, classes).
+        average: Average of the classes: "macro" (their mean), "weighted" (by their samples), "micro" (all scores as one
+            list), or None: label -> area.
+        labels: Labels of the scores' columns; None: 0, 1, .. for whole numbers, the sorted ones met for texts.
+        positive: Label that scores are of; None: of truths, or 0 and 1.
+
+    Raises:
+        ArgumentError: All samples are of one kind; there is no such average; ``positive`` or ``labels`` has no effect.
+        DTypeError: Not labels, or ``positive`` is none; not numbers.
+        ShapeError: Not as many scores as labels.
+        NotFinite: NaN or an infinity among the scores.
 
     >>> roc_auc([0, 1, 2], [[0.8, 0.1, 0.1], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7]])
     1.0

@@ -90,12 +90,25 @@ def benchmark_types(
     network: Any, x: Any = None, y: Any = None, *, dtypes: Sequence[Any] | None = None, scales: Any = "auto",
     power_of_two: bool = False, keep: Sequence[str] = (), samples: int = 32,
 ) -> TypeReport:  # fmt: skip
-    """Return what storing the weights of a ``loom.Network`` in each type does to its outputs for ``x`` (n, *shape).
+    """Return a report of a network's outputs with its weights stored in each type.
 
-    Without ``x``: ``samples`` of normal numbers (tokens: even ones of the vocabulary), drawn by the network's seed.
-    ``y``: targets as ``evaluate`` takes them, for the accuracy. ``dtypes``: all of ``TYPES`` unless given. ``scales``,
-    ``power_of_two`` and ``keep``: as in ``Network.convert``. Errors are those of ``convert``, ``predict`` and
-    ``evaluate``.
+    Args:
+        network: ``loom.Network``.
+        x: Samples (n, *shape); None: ``samples`` of normal numbers (tokens: even ones of the vocabulary), drawn by the
+            network's seed.
+        y: Targets as ``evaluate`` takes them, for the accuracy; None: none.
+        dtypes: Types of storage; None: all of ``TYPES``.
+        scales: Rule of the scales, or numbers, as of ``store``.
+        power_of_two: Whether scales are rounded to powers of two.
+        keep: Names, or patterns of them, of weights that stay as they are.
+        samples: Number of samples that are drawn.
+
+    Raises:
+        ArgumentError: Targets without samples; an unusable scale or rule; no weight is called so; a class outside.
+        DTypeError: Not a type of storage; not numbers.
+        ShapeError: Samples or targets of another shape.
+        EmptyError: No types; no samples.
+        NotFinite: NaN or an infinity among samples or weights.
 
     >>> import loom
     >>> net = loom.Network.from_json({"format": "loom/1", "input": {"shape": [8]}, "layers": [

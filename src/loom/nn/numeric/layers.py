@@ -56,9 +56,23 @@ def benchmark_layers(
     *, kinds: Sequence[str] = LAYERS_MEASURED, dtypes: Sequence[Any] | None = None, samples: int = 32,
     scales: Any = "auto", power_of_two: bool = False, keep: Sequence[str] = (), on: str | Device | None = None,
 ) -> dict[str, TypeReport]:  # fmt: skip
-    """Return kind of layer -> what storing its weights in each type does to its outputs, on samples drawn by a seed.
+    """Return the report of each kind of layer: its outputs with weights stored in each type, for samples of a seed.
 
-    The arguments are those of ``benchmark_types``; ``on``: the device. ArgumentError for a kind that has no weights.
+    Args:
+        kinds: Types of layers with weights.
+        dtypes: Types of storage; None: all of ``TYPES``.
+        samples: Number of samples that are drawn.
+        scales: Rule of the scales, or numbers, as of ``store``.
+        power_of_two: Whether scales are rounded to powers of two.
+        keep: Names, or patterns of them, of weights that stay as they are.
+        on: Device, or its name; None: the default device.
+
+    Returns:
+        Reports by kind.
+
+    Raises:
+        ArgumentError: A kind that has no weights; an unusable scale or rule; a number is out of range.
+        DTypeError: Not a type of storage; not a device.
     """
     where = "loom.nn.numeric.benchmark_layers"
     wanted = [numeric_type(d, f"{where}, dtypes") for d in (TYPES if dtypes is None else dtypes)]

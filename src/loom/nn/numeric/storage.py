@@ -97,14 +97,26 @@ def store_weights(
     power_of_two: bool = False, keep: Sequence[str] = (), where: str = "loom.Network.convert",
     held: StoredWeights | None = None,
 ) -> StoredWeights:  # fmt: skip
-    """Return the trained weights of a network (``Model.weights()``) as they are stored in ``dtype``.
+    """Return the trained weights of a network as they are stored in a type.
 
-    Running means and the numbers of ``scale`` layers are no trained weights: they stay. ``scales`` and
-    ``power_of_two`` are those of ``store``; a channel is an output of the layer. ``keep``: names, or patterns
-    (``"*.bias"``), of weights that stay as they are; ArgumentError for one that no weight is called by. NotFinite names
-    a weight that has a NaN or an infinity. ``dtype`` may map patterns to types: the first that fits a name is taken,
-    and weights that none fits stay. ``held``: how these very weights are stored already; what would be stored in the
-    same codes, with a scale that differs by its rounding, stays as it is: nothing is lost twice.
+    Running means and the numbers of ``scale`` layers are no trained weights: they stay.
+
+    Args:
+        network: Description of the network.
+        weights: Arrays by name (``Model.weights()``).
+        dtype: Type of storage, or types by patterns of names: the first that fits a name is taken, and weights that
+            none fits stay.
+        scales: Rule of the scales, or numbers, as of ``store``; a channel is an output of the layer.
+        power_of_two: Whether scales are rounded to powers of two.
+        keep: Names, or patterns (``"*.bias"``), of weights that stay as they are.
+        where: Beginning of errors' texts.
+        held: Storage of these very weights; codes that would be the same, with a scale that differs by its rounding,
+            stay as they are: nothing is lost twice; None: none.
+
+    Raises:
+        ArgumentError: No weight is called so, or none is stored; an unusable scale or rule.
+        DTypeError: Not a type of storage.
+        NotFinite: A weight has a NaN or an infinity.
     """
     shapes = network.parameters()
     kept = _match_names(keep, shapes, f"{where}, keep")

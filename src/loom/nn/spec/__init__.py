@@ -17,12 +17,12 @@ from loom.nn.spec.base.meaning import Meaning, NumberKind
 from loom.nn.spec.base.problems import Problem
 from loom.nn.spec.document import check, convert, parse, to_document, to_json, with_scaling
 from loom.nn.spec.layers import NAMES
-from loom.nn.spec.models import read_bundle, write_bundle
 from loom.nn.spec.network import Input, NetworkSpec, NodeSpec, ProductPrecision
 from loom.nn.spec.older.bundle import from_older_tensors, older_tensors, write_first_bundle, write_older_bundle
 from loom.nn.spec.older.pieces import Conversion, Slot
 from loom.nn.spec.older.write import write_as_first
 from loom.nn.spec.older.write_second import write_second
+from loom.nn.spec.savedmodels import read_bundle, write_bundle
 from loom.nn.spec.schema import json_schema
 from loom.nn.spec.snapshot import SavedModel, Snapshot
 

@@ -45,10 +45,18 @@ def parse(
 ) -> NetworkSpec:
     """Return the network of a document: ``loom/1``, or one of the first or second generation.
 
-    ``document`` is JSON text, its UTF-8 bytes, a dict as ``json.loads`` makes them, or the ``Path`` of a file.
-    ``input``: the shape of a sample, for a document of the older generations that does not tell it.
-    SpecError lists every problem with its path; DTypeError for another kind of argument; a file that cannot be
-    read raises OSError. What a conversion from an older generation leaves out is told by ``convert``.
+    What a conversion from an older generation leaves out is told by ``convert``.
+
+    Args:
+        document: JSON text, its UTF-8 bytes, a dict as ``json.loads`` makes them, or the ``Path`` of a file.
+        input: Shape of a sample, for a document of the older generations that does not tell it; None: that of the
+            document.
+
+    Raises:
+        ArgumentError: ``input`` is no shape, or has no effect: the document tells it.
+        DTypeError: Not a document.
+        SpecError: The document has problems, all of them listed with their paths.
+        FileError: The file cannot be read.
 
     >>> text = '{"format": "loom/1", "input": {"shape": [4]}, "layers": [{"type": "dense", "output_size": 2}]}'
     >>> parse(text).outputs
@@ -63,7 +71,18 @@ def convert(
 ) -> Conversion:
     """Return the network of a document of any generation, with warnings of all that changes its meaning.
 
-    Arguments and errors are those of ``parse``. ``to_json(convert(old).network)`` is the old document in ``loom/1``.
+    ``to_json(convert(old).network)`` is the old document in ``loom/1``.
+
+    Args:
+        document: JSON text, its UTF-8 bytes, a dict as ``json.loads`` makes them, or the ``Path`` of a file.
+        input: Shape of a sample, for a document of the older generations that does not tell it; None: that of the
+            document.
+
+    Raises:
+        ArgumentError: ``input`` is no shape, or has no effect: the document tells it.
+        DTypeError: Not a document.
+        SpecError: The document has problems, all of them listed.
+        FileError: The file cannot be read.
     """
     return _convert(document, "loom.nn.convert", input)
 
@@ -107,12 +126,19 @@ def read_any(value: JsonValue, place: Place, *, saved: bool = False) -> Conversi
 
 
 def to_document(network: NetworkSpec) -> dict[str, Any]:
-    """Return the ``loom/1`` object of a network, as ``json.dumps`` takes it."""
+    """Return the ``loom/1`` object of a network, as ``json.dumps`` takes it.
+
+    Args:
+        network: Description of a network.
+    """
     return dict[str, Any](write_network(network))
 
 
 def to_json(network: NetworkSpec) -> str:
     """Return the canonical ``loom/1`` text of a network: two spaces of indent, fixed order of keys, no defaults.
+
+    Args:
+        network: Description of a network.
 
     >>> network = parse({"format": "loom/1", "input": {"shape": [1]}, "layers": [{"type": "flatten"}]})
     >>> parse(to_json(network)) == network
@@ -124,7 +150,11 @@ def to_json(network: NetworkSpec) -> str:
 def with_scaling(network: NetworkSpec) -> NetworkSpec:
     """Return a network of one input with a layer ``scale`` before its first layers; the same if it has one.
 
-    ArgumentError for several inputs, and for a list whose layers are shared by their numbers.
+    Args:
+        network: Description of a network.
+
+    Raises:
+        ArgumentError: Several inputs, or layers that are shared (``$ref``).
     """
     if any(isinstance(node.layer, Scale) for node in network.nodes):
         return network
@@ -146,5 +176,12 @@ def with_scaling(network: NetworkSpec) -> NetworkSpec:
 
 
 def check(network: NetworkSpec) -> NetworkSpec:
-    """Return the network if it is sound; for those built in Python. SpecError lists every problem otherwise."""
+    """Return the network if it is sound; for those built in Python.
+
+    Args:
+        network: Description of a network.
+
+    Raises:
+        SpecError: The network has problems, all of them listed.
+    """
     return parse(write_network(network))

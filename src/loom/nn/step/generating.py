@@ -32,10 +32,18 @@ _LEAST = 2.0**-126
 
 
 def sample(state: StepState, *, temperature: float = 1.0, seed: int = 0) -> Array:
-    """Return a class (i64) for each row of what the output shows, drawn by its chances: (batch,), or (batch, tokens).
+    """Return a class for each row of what the output shows, drawn by its chances.
 
-    ``temperature``: 0 takes the likeliest; above 1 evens the chances out. The draw is that of ``seed`` and of the
-    number of ticks done. ArgumentError for a network of several outputs.
+    Args:
+        state: State of a network of one output.
+        temperature: 0 takes the likeliest; above 1 evens the chances out.
+        seed: Seed of the draws, which differ from tick to tick.
+
+    Returns:
+        Classes (batch,), or (batch, tokens), i64.
+
+    Raises:
+        ArgumentError: A number is out of range; the network has several outputs.
     """
     where = "loom.nn.step.sample"
     heat = np.float32(real(f"{where}, temperature", temperature, below=_HOTTEST))
@@ -62,10 +70,25 @@ def sample(state: StepState, *, temperature: float = 1.0, seed: int = 0) -> Arra
 
 
 def generate(state: StepState, prompt: Any, count: int, *, temperature: float = 1.0, seed: int = 0) -> Array:
-    """Return ``count`` tokens that go on from ``prompt``: ids (n,) or (batch, n), as what comes back.
+    """Return tokens that go on from others.
 
     Each token passes all layers at once (``step_through``), with the state that the tokens before it left: a state that
     was not reset goes on from what it had. The network takes one id and gives logits, or chances, of all.
+
+    Args:
+        state: State of a network that takes one id and gives logits, or chances, of all.
+        prompt: Ids (n,) or (batch, n), n at least 1.
+        count: Number of tokens.
+        temperature: 0 takes the likeliest; above 1 evens the chances out.
+        seed: Seed of the draws.
+
+    Returns:
+        Ids (count,) or (batch, count), i64.
+
+    Raises:
+        ArgumentError: A number is out of range; the network has several outputs; an id that is no row of its table.
+        DTypeError: The prompt is no numbers.
+        ShapeError: The network does not take one token; not a sequence of tokens for each sample.
     """
     where = "loom.nn.step.generate"
     ids, count = numbers(prompt, where, "prompt"), whole(f"{where}, count", count, least=0)

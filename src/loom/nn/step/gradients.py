@@ -103,10 +103,20 @@ def record_gradient_then(
 ) -> Gradients:  # fmt: skip
     """Record the derivative of what the ticks computed: each node at what it read when it made what led here.
 
-    ``history``: name -> (rows, batch, ...), what was read at the last tick, the one before, ...; ``outputs``: the
-    gradients of what the outputs show; ``number``: of ticks. ``past``: what the ticks were, from the last on to the
-    first; None: there were ``horizon``, and each moved all nodes. ``begins``: there may have been fewer, as ``number``
-    tells when the program runs.
+    Args:
+        model: Model of the network.
+        wiring: Its graph.
+        trained: Weights by name.
+        history: Tensors (rows, batch, ...) by name: reads of the last tick, the one before, ...
+        outputs: Gradients of what the outputs show.
+        number: Number of ticks done.
+        horizon: Most ticks back.
+        training: Whether ticks are those of training.
+        past: Ticks from the last on to the first; None: there were ``horizon``, and each moved all nodes.
+        begins: Whether there may have been fewer, as ``number`` tells when the program runs.
+
+    Returns:
+        Gradients of weights and inputs.
     """
     sums = _Sums(model, wiring, trained, training)
     reached = dict(outputs)
@@ -138,7 +148,20 @@ def record_gradient_now(
     model: Model, wiring: Wiring, trained: Mapping[str, Tensor], buffers: Mapping[str, Tensor],
     outputs: Mapping[str, Tensor], number: Tensor, *, training: bool = False,
 ) -> Gradients:  # fmt: skip
-    """Record one pass back through the layers, each at what its sources hold now; what nodes carry counts as given."""
+    """Record one pass back through the layers, each at what its sources hold now; what nodes carry counts as given.
+
+    Args:
+        model: Model of the network.
+        wiring: Its graph.
+        trained: Weights by name.
+        buffers: Tensors by name: inputs, nodes, and what nodes carry.
+        outputs: Gradients of what the outputs show.
+        number: Number of ticks done.
+        training: Whether ticks are those of training.
+
+    Returns:
+        Gradients of weights and inputs.
+    """
     sums = _Sums(model, wiring, trained, training)
     reached = dict(outputs)
     for name in reversed(wiring.nodes):
@@ -166,7 +189,14 @@ def unseen(wiring: Wiring, rows: Mapping[str, int], past: Sequence[Past]) -> set
 
 
 def rescale(g: Tensor) -> Tensor:
-    """Record ``n softmax(|g|) g`` over all n elements: the older generation's rescaling of a gradient."""
+    """Record ``n softmax(|g|) g`` over all n elements: the older generation's rescaling of a gradient.
+
+    Args:
+        g: Gradient, a tensor of any shape.
+
+    Returns:
+        Tensor of the shape of ``g``.
+    """
     flat = tensor.reshape(abs(g), (-1,))
     return g * tensor.reshape(tensor.softmax(flat) * math.prod(g.shape), g.shape)
 

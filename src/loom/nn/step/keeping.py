@@ -16,6 +16,7 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, FileError, near_matches
+from loom.core.given import is_mapping
 from loom.core.given import path as path_of
 from loom.formats.file_writes import write_file
 from loom.formats.raw_arrays import npz_bytes, read_npz
@@ -62,6 +63,9 @@ def _text(optimizer: Optimizer) -> str:
 def put_back(programs: StepPrograms, course: Course, arrays: Mapping[str, Any]) -> tuple[bool, bool]:
     """Write what ``arrays_of`` gave; return the form. ArgumentError, before anything is written, for other arrays."""
     wiring, names = programs.wiring, list(programs.tensors)
+    if not is_mapping(arrays):
+        raise ArgumentError(_WHERE, "not the arrays of a state", expected="a mapping, of state_dict",
+                            got=repr(arrays)[:200], remedy="Pass what state_dict gave")  # fmt: skip
     given = {str(n): np.asarray(a) for n, a in arrays.items()}
     wanted = dict(_state_of(programs)) | {_TICKS: programs.number}
     kept = _optimizer_keys(programs, given)

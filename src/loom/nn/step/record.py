@@ -35,10 +35,20 @@ def record_node(
     model: Model, wiring: Wiring, name: str, read: Mapping[str, Tensor], *, training: bool = False,
     number: Tensor | None = None, into: Tick | None = None, carried: Carried | None = None,
 ) -> Tick:  # fmt: skip
-    """Record one node on what it reads (``wiring.reads``), by name. ``number``: the tick's, which noise depends on.
+    """Record one node on what it reads.
 
-    ``into``: what the node's part is added to. ``carried``: where what it carries is found and noted; None: in
-    ``read``.
+    Args:
+        model: Model of the network.
+        wiring: Its graph.
+        name: Name of the node.
+        read: Tensors by the names that ``wiring.reads`` gives.
+        training: Whether it is a tick of training.
+        number: Number of the tick, which noise depends on; None: 0.
+        into: Tick that the node's part is added to; None: a new one.
+        carried: Tensors where what it carries is found and noted; None: in ``read``.
+
+    Returns:
+        The tick.
     """
     found = Tick() if into is None else into
     at = wiring.nodes.index(name)
@@ -58,9 +68,18 @@ def record_tick(
     model: Model, wiring: Wiring, buffers: Mapping[str, Tensor], *, nodes: Iterable[str] | None = None,
     training: bool = False, number: Tensor | None = None,
 ) -> Tick:  # fmt: skip
-    """Record a tick: each of ``nodes`` (None: all) made of ``buffers``, the inputs' among them, all at once.
+    """Record a tick: nodes made of buffers, all at once.
 
-    ``buffers``: by name, also what nodes carry (``wiring.carried``); see ``record_node``.
+    Args:
+        model: Model of the network.
+        wiring: Its graph.
+        buffers: Tensors by name: inputs, nodes, and what nodes carry (``wiring.carried``).
+        nodes: Names of nodes; None: all.
+        training: Whether it is a tick of training.
+        number: Number of the tick, which noise depends on; None: 0.
+
+    Returns:
+        The tick.
     """
     found = Tick()
     for name in wiring.nodes if nodes is None else nodes:
@@ -74,7 +93,18 @@ def record_back(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:  # fmt: skip
     """Record the gradients by what a node read and by ``weights``, of those of its value and of what it carried on.
 
-    ``cotangents``: by the node's name and by keys of ``wiring.carried``.
+    Args:
+        model: Model of the network.
+        wiring: Its graph.
+        name: Name of the node.
+        read: Tensors by the names that ``wiring.reads`` gives.
+        cotangents: Gradients by the node's name and by keys of ``wiring.carried``.
+        weights: Weights by name.
+        training: Whether it is a tick of training.
+        number: Number of the tick, which noise depends on; None: 0.
+
+    Returns:
+        Gradients of what was read, of floats, and of the weights, by name.
     """
     made = record_node(model, wiring, name, read, training=training, number=number)
     values = {**made.made, **made.carried}

@@ -57,10 +57,22 @@ class StepState:
     it read when it made what reached the outputs, for which a history of reads is kept. "current": one pass back at
     what the buffers hold now, without a history; the same once the input was held for ``depth`` ticks. "rescaled":
     that, each array g of it times n softmax(abs(g)), as the older generations do. None: no gradient. Weights are those
-    of now in each. ``horizon``: how many ticks back a gradient reaches (None: as many as the network is deep).
-    ``training``: ticks are those of training: dropout and noise, drawn by the tick's number, and batch statistics.
+    of now in each.
 
     ``tensors``: the buffers by name, on the device, parameters that programs may read and update.
+
+    Args:
+        network: Network, whose weights are those of now in every tick.
+        batch: Number of samples that advance side by side.
+        training: Whether ticks are those of training: dropout and noise, drawn by the tick's number, and batch
+            statistics.
+        gradient: "true", "current", "rescaled", or None: no gradient.
+        horizon: Most ticks that a gradient reaches back; None: as many as the network is deep.
+
+    Raises:
+        ArgumentError: Not a whole number, at least 1; ``training`` is no truth; there is no such way; a horizon without
+            a history.
+        ShapeError: Too many elements.
 
     >>> import loom
     >>> net = loom.Network.from_json({"format": "loom/1", "input": {"shape": [2]}, "layers": [
@@ -148,9 +160,17 @@ class StepState:
     # forward
 
     def set_input(self, x: Any) -> None:
-        """Put samples into the inputs, where they stay: (batch, *shape), or, of a batch of 1, without the axis.
+        """Put samples into the inputs, where they stay; where there is an error, nothing is changed.
 
-        Of several inputs a mapping by name, or a list. NotFinite, ShapeError, DTypeError; nothing is changed then.
+        Args:
+            x: Samples (batch, *shape), or, of a batch of 1, without the axis; of several inputs a mapping by name, or a
+                list.
+
+        Raises:
+            ArgumentError: The names are not those of the inputs; an id that is no row of its table.
+            DTypeError: Not numbers, or not of the input's kind.
+            ShapeError: Samples of another shape.
+            NotFinite: NaN or an infinity among them.
         """
         if type(x) is np.ndarray and len(self._inputs) == 1 and self._write_plain(x):
             return
@@ -184,7 +204,14 @@ class StepState:
             require_ids(x, rows, where, f"{name!r}")
 
     def step_forward(self, nodes: Iterable[str] | None = None) -> None:
-        """Advance every layer, or those named, at once, each from what the buffers hold."""
+        """Advance layers at once, each from what the buffers hold.
+
+        Args:
+            nodes: Names of nodes, or one; None: all.
+
+        Raises:
+            ArgumentError: No node is called so.
+        """
         every, model = self.wiring.nodes, self._model
         moved = every if nodes is None else self.wiring.read_nodes(nodes, "StepState.step_forward")
         watch = model.watch
@@ -231,11 +258,23 @@ class StepState:
     # backward
 
     def step_backward(self, gradient: Any) -> Any:
-        """Compute the gradients of all weights of that of what the outputs show; return that of the inputs.
+        """Compute the gradients of all weights.
 
-        Of several outputs ``gradient`` is a mapping by name, or a list. That of an input is by what it held in all the
-        ticks behind the outputs together; of an input that is no float None. StateError before the first tick,
-        NotFinite for gradients that are, or become, NaN or infinite: nothing can be applied then.
+        The gradient of an input is by what it held in all the ticks behind the outputs together; of an input that is no
+        float None.
+
+        Args:
+            gradient: Gradient of what the outputs show; of several outputs a mapping by name, or a list.
+
+        Returns:
+            Gradient of the input, of several by name.
+
+        Raises:
+            ArgumentError: The names are not those of the outputs.
+            DTypeError: Not numbers.
+            ShapeError: It is not of the outputs' shape.
+            StateError: Before the first tick; a state without gradients.
+            NotFinite: A gradient is, or becomes, NaN or infinite; nothing can be applied then.
         """
         where = "StepState.step_backward"
         self.programs.require_way(where)
@@ -261,7 +300,11 @@ class StepState:
         return found if len(found) > 1 else next(iter(found.values()))
 
     def gradients(self) -> dict[str, Array]:
-        """Return copies of the weights' gradients by name, those of the last ``step_backward``; StateError before."""
+        """Return copies of the weights' gradients by name, those of the last ``step_backward``.
+
+        Raises:
+            StateError: There is none.
+        """
         self._require_gradients("StepState.gradients")
         with self.programs.model.lock:
             return {n: g.numpy() for n, g in self.programs.gradients.items()}
@@ -274,8 +317,14 @@ class StepState:
     def apply_gradients(self, learning_rate: float = 0.01, optimizer: str | Optimizer = "sgd") -> None:
         """Move the network's weights along the gradients, which are gone then.
 
-        ``optimizer``: by name or with settings; what it keeps (momentum, means) stays from call to call. StateError
-        without gradients, and while the network is being trained.
+        Args:
+            learning_rate: Rate of the move.
+            optimizer: Name of an optimiser, or one with settings; what it keeps (momentum, means) stays from call to
+                call.
+
+        Raises:
+            ArgumentError: The rate is no number of at least 0; no optimiser is called so.
+            StateError: There are no gradients; the network is being trained.
         """
         where = "StepState.apply_gradients"
         rate, chosen = read_rate(self.programs, learning_rate, where), read_optimizer(optimizer, where)
@@ -289,11 +338,29 @@ class StepState:
 
     def learn(self, x: Any, y: Any, learning_rate: float = 0.01, *, loss: Losses = None,
               optimizer: str | Optimizer = "sgd") -> float:  # fmt: skip
-        """Put ``x`` in, advance every layer, and move the weights along the gradient of the loss: all in one program.
+        """Put samples in, advance every layer, and move the weights along the gradient of the loss: all in one program.
 
-        ``y`` and ``loss`` are those of ``Network.train``, of what the outputs show after this tick; returns the loss of
-        it. The bits are those of set_input, step_forward, step_backward and apply_gradients. NotFinite for a loss or
-        a gradient that is NaN or infinite: no weight moved then.
+        The bits are those of set_input, step_forward, step_backward and apply_gradients.
+
+        Args:
+            x: Samples, as of ``set_input``.
+            y: Targets, as of ``Network.train``, of what the outputs show after this tick.
+            learning_rate: Rate of the move.
+            loss: Loss, as of ``Network.train``; None: the one that the output and the targets ask for.
+            optimizer: Name of an optimiser, or one with settings; what it keeps (momentum, means) stays from call to
+                call.
+
+        Returns:
+            Loss of this tick.
+
+        Raises:
+            ArgumentError: The rate is no number of at least 0; no optimiser or loss is called so; names are not those
+                of inputs or outputs; a class outside.
+            DTypeError: Not numbers, or not of the kind needed.
+            ShapeError: Samples or targets of another shape.
+            StateError: A state without gradients; a tick of the history was not one of all nodes, or a buffer was
+                written by hand; the network is being trained.
+            NotFinite: The samples, the loss or a gradient is NaN or infinite; no weight moved.
         """
         where = "StepState.learn"
         self.programs.require_way(where)
@@ -326,6 +393,18 @@ class StepState:
         It is fed the inputs as x (of several x0, x1, ..) and gives the outputs as y (y0, y1, ..). With ``y``, targets
         like those to come, it is a tick that learns, as ``learn``: it is fed targets t (t0, ..) and ``rate`` as well,
         and gives the ``loss``, too. Buffers, history, weights and what the optimiser keeps are the program's state.
+
+        Args:
+            y: Targets like those to come, for a tick that learns; None: for one that does not.
+            loss: Loss, as of ``learn``.
+            optimizer: Optimiser, as of ``apply_gradients``.
+
+        Raises:
+            ArgumentError: ``loss`` or ``optimizer`` without targets; no optimiser or loss is called so; a class
+                outside.
+            DTypeError: Targets of another kind.
+            ShapeError: Targets of another shape.
+            StateError: A state without gradients.
         """
         where = "StepState.record"
         with self._model.lock:
@@ -341,12 +420,30 @@ class StepState:
     # control
 
     def buffer(self, name: str) -> Array:
-        """Return a copy of a buffer: an input's or a node's, or what a recurrent layer carries (``state.tensors``)."""
+        """Return a copy of a buffer.
+
+        Args:
+            name: Name of an input, a node, or what a recurrent layer carries (``state.tensors``).
+
+        Raises:
+            ArgumentError: No buffer is called so.
+        """
         with self.programs.model.lock:
             return widen(*self._tensor(name, "StepState.buffer").host_elements())
 
     def set_buffer(self, name: str, values: Any) -> None:
-        """Write a buffer by hand. A gradient ends there: what was written is not the node's."""
+        """Write a buffer by hand. A gradient ends there: what was written is not the node's.
+
+        Args:
+            name: Name of the buffer.
+            values: Array of its shape.
+
+        Raises:
+            ArgumentError: No buffer is called so; an id that is no row of its table.
+            DTypeError: Not numbers, or not of its kind.
+            ShapeError: An array of another shape.
+            NotFinite: NaN or an infinity among them.
+        """
         like = self._tensor(name, "StepState.set_buffer")
         array, _ = fit(values, like, f"StepState.set_buffer, {name!r}", self._forms_of(name))
         self._require_ids(name, array, "StepState.set_buffer")
@@ -371,16 +468,38 @@ class StepState:
             return arrays_of(self.programs, self._course, self._form)
 
     def load_state_dict(self, arrays: Mapping[str, Any]) -> None:
-        """Put back what ``state_dict`` gave, of a state made alike; ArgumentError else, and nothing is changed."""
+        """Put back the arrays of ``state_dict``; where there is an error, nothing is changed.
+
+        Args:
+            arrays: Arrays that ``state_dict`` of a state made alike gave.
+
+        Raises:
+            ArgumentError: Arrays of another state.
+        """
         with self._model.lock:
             self._form, self._has_gradients = put_back(self.programs, self._course, arrays), False
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write ``state_dict`` as a .npz; FileError."""
+        """Write ``state_dict`` as a .npz.
+
+        Args:
+            path: File.
+
+        Raises:
+            FileError: Nothing can be written there.
+        """
         write_state(path, self.state_dict())
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Put back what ``save`` wrote; FileError, and the errors of ``load_state_dict``."""
+        """Put back the arrays of a file of ``save``.
+
+        Args:
+            path: File.
+
+        Raises:
+            ArgumentError: Arrays of another state.
+            FileError: The file cannot be read.
+        """
         self.load_state_dict(read_state(path))
 
     def __reduce__(self) -> Any:

@@ -62,14 +62,24 @@ def add_lora(
 ) -> Network:  # fmt: skip
     """Return a network that answers as ``network`` does and learns by adapters of ``rank`` alone.
 
-    ``layers``: names, numbers or patterns of dense layers, attention and swiglu, nested ones too (``"*"``: all of them;
-    one or a list); ``targets``: which matrices of these (``q``, ``k``, ``v``, ``o``, ``gate``, ``up``, ``down``,
-    ``weight``; ``q_proj`` is ``q``), all if none is named. ``alpha``: what is added is times alpha / rank (None: 1).
-    ``dropout``: of the adapters' inputs. ``seed``: the new network's, which draws them (None: the same). All but
-    adapters is frozen, and those that other layers have already learn on. The weights stay the network's own, on its
-    device, and one of both works at a time; ``share=False``: copies of them.
+    All but adapters is frozen, and those that other layers have already learn on.
 
-    ArgumentError for what matches no such layer, for layers that have adapters, and targets that none of them has.
+    Args:
+        network: Network.
+        rank: Rank of the adapters.
+        alpha: Strength: what is added is times alpha / rank; None: times 1.
+        dropout: Share of the adapters' inputs that training drops.
+        layers: Names, numbers or patterns of dense layers, attention and swiglu, nested ones too; one or a list; "*":
+            all.
+        targets: Names of these layers' matrices (``q``, ``k``, ``v``, ``o``, ``gate``, ``up``, ``down``, ``weight``;
+            ``q_proj`` is ``q``); none: all.
+        seed: Seed of the new network, which draws the adapters; None: the same.
+        share: Whether the weights stay the network's own, and one of both works at a time; False: copies of them.
+
+    Raises:
+        ArgumentError: Not a network; no such layer, or one that has adapters; no layer has a target; ``share`` is no
+            truth.
+        SpecError: A rank, an alpha or a dropout that is unusable.
 
     >>> import loom
     >>> from loom.nn import structure
@@ -179,7 +189,13 @@ def _network(spec: NetworkSpec, base: Network, *, share: bool) -> Network:
 def merge_lora(network: Network) -> Network:
     """Return a network without adapters whose weights have what they add: W + (alpha / rank) A B, on its device.
 
-    None of its layers is frozen. It answers as ``network`` does, up to rounding. ArgumentError if there are none.
+    None of its layers is frozen. It answers as ``network`` does, up to rounding.
+
+    Args:
+        network: Network.
+
+    Raises:
+        ArgumentError: Not a network, or one without adapters.
     """
     where = f"{_WHERE}.merge_lora"
     _require_network(network, where)
@@ -233,9 +249,16 @@ def _modules(network: Network, names: ModuleNames, where: str) -> dict[str, tupl
 def save_adapters(network: Network, path: str | os.PathLike[str], *, names: ModuleNames = None) -> None:
     """Write the adapters alone: a .safetensors file, or a folder as PEFT has it, with ``adapter_config.json``.
 
-    ``names``: our modules (``layers.0``, ``layers.1.q_proj``) -> theirs (``model.layers.0.self_attn.q_proj``), a
-    mapping or a function; ours where nothing is said. ArgumentError without adapters; FileError where nothing
-    can be written.
+    Args:
+        network: Network.
+        path: File that ends so, or folder, in place of one there.
+        names: Names there by names here (``layers.0``, ``layers.1.q_proj`` -> ``model.layers.0.self_attn.q_proj``), a
+            mapping or a function; None: the names here.
+
+    Raises:
+        ArgumentError: Not a network, or one without adapters; unusable names.
+        DTypeError: Not a path.
+        FileError: Nothing can be written there.
     """
     where = f"{_WHERE}.save_adapters"
     _require_network(network, where)
@@ -274,10 +297,19 @@ def _facts(modules: Mapping[str, tuple[str, Adaptable, str]]) -> dict[str, Any]:
 
 
 def load_adapters(network: Network, source: str | os.PathLike[str] | bytes, *, names: ModuleNames = None) -> None:
-    """Write a file's adapters into those of ``network``: a .safetensors (file or bytes) or a folder, PEFT's or ours.
+    """Write a file's adapters into those of a network; where there is an error, nothing is written.
 
-    The network has such adapters already (``add_lora`` of the same rank and layers); ``names`` as in ``save_adapters``.
-    ArgumentError for modules missing or strange, other ranks and strengths, NotFinite; nothing is written then.
+    Args:
+        network: Network that has such adapters already (``add_lora`` of the same rank and layers).
+        source: .safetensors (file or bytes) or a folder, PEFT's or Loom's.
+        names: Names there by names here (``layers.0``, ``layers.1.q_proj`` -> ``model.layers.0.self_attn.q_proj``), a
+            mapping or a function; None: the names here.
+
+    Raises:
+        ArgumentError: Not a network, or one without adapters; modules are missing or strange; another rank or strength.
+        NotFinite: NaN or an infinity among them.
+        FileError: The file cannot be read.
+        StateError: The network is being trained.
     """
     where = f"{_WHERE}.load_adapters"
     _require_network(network, where)

@@ -26,8 +26,15 @@ Layers = Sequence[LayerLike | tuple[str, LayerLike]] | Mapping[str, LayerLike]
 def network(layers: Layers, *, input: Any, on: str | Device | None = None, **keys: Any) -> Network:  # noqa: A002
     """Return a network of layers one after another, with weights drawn by its seed.
 
-    ``input``: the shape of one sample, or ``{"shape": ..., "dtype": ...}``; ``keys``: those of a document (``seed``,
-    ``dtype``, ``name``, ``batch_size``, ``classes``, ``grid``, ``metadata``). SpecError lists every problem.
+    Args:
+        layers: Layers of ``nn.structure``, or one.
+        input: Shape of one sample, or ``{"shape": ..., "dtype": ...}``.
+        on: Device, or its name; None: the default device.
+        **keys: Keys of a document (``seed``, ``dtype``, ``name``, ``batch_size``, ``classes``, ``grid``, ``metadata``).
+
+    Raises:
+        ArgumentError: Not layers; not a shape; a key that it has itself.
+        SpecError: The document has problems, all of them listed.
 
     >>> from loom.nn import structure
     >>> net = structure.network([structure.dense(8, activation="relu"), structure.dense(3)], input=4, seed=7)
@@ -38,7 +45,16 @@ def network(layers: Layers, *, input: Any, on: str | Device | None = None, **key
 
 
 def document(layers: Layers, *, input: Any, **keys: Any) -> dict[str, Any]:  # noqa: A002
-    """Return the ``loom/1`` document of layers one after another; arguments are those of ``network``."""
+    """Return the ``loom/1`` document of layers one after another.
+
+    Args:
+        layers: Layers of ``nn.structure``, or one.
+        input: Shape of one sample, or ``{"shape": ..., "dtype": ...}``.
+        **keys: Keys of a document (``seed``, ``dtype``, ``name``, ...).
+
+    Raises:
+        ArgumentError: Not layers; not a shape; a key that it has itself.
+    """
     where = "loom.nn.structure.network"
     require_keys(keys, ("format", "inputs", "nodes"), where)
     listed: list[Any] = [_layer_object(each, f"{where}, layers[{i}]") for i, each in enumerate(_each(layers, where))]

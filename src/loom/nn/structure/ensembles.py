@@ -42,7 +42,12 @@ class EnsembleMatch:
 def match_ensembles(masks: Mapping[str, Any], min_coverage: float = 0.0) -> list[EnsembleMatch]:
     """Return pairs of models by the samples they get right, best first: most coverage, then least overlap.
 
-    ``masks``: for each model one truth a sample; pairs of less than ``min_coverage`` are left out.
+    Args:
+        masks: Truths by the name of each model, one for each sample.
+        min_coverage: Least coverage of the pairs that are given, from 0 to 1.
+
+    Raises:
+        ArgumentError: Less than two masks, or not truths of as many samples; not a share.
 
     >>> match_ensembles({"a": [True, True, False], "b": [False, True, True]})[0].coverage
     1.0
@@ -63,7 +68,14 @@ def match_ensembles(masks: Mapping[str, Any], min_coverage: float = 0.0) -> list
 def cover(masks: Mapping[str, Any], most: int | None = None) -> list[str]:
     """Return models that together get as many samples right as can be had so: each adds most to those before.
 
-    It stops at ``most`` models, or when none adds any. Source: the greedy algorithm of set covers (Chvatal 1979).
+    Args:
+        masks: Truths by the name of each model, one for each sample.
+        most: Most models; None: until none adds any.
+
+    Raises:
+        ArgumentError: ``most`` is below 1 or no whole number; no masks, or not truths of as many samples.
+
+    Source: the greedy algorithm of set covers (Chvatal 1979).
 
     >>> cover({"a": [True, True, False], "b": [False, True, True], "c": [False, True, False]})
     ['a', 'b']
@@ -83,13 +95,33 @@ def cover(masks: Mapping[str, Any], most: int | None = None) -> list[str]:
 
 
 def correct_mask(network: Network, x: Any, y: Any) -> Array:
-    """Return one truth for each sample: whether the class that the network says is that of ``y``."""
+    """Return one truth for each sample: whether the network says its class.
+
+    Args:
+        network: Network.
+        x: Samples (n, *shape).
+        y: Classes (n,), integers.
+
+    Raises:
+        ArgumentError: Not a network; it says no classes.
+        DTypeError: The samples are no numbers.
+        ShapeError: Not one integer for each sample.
+        EmptyError: No samples.
+        NotFinite: NaN or an infinity among the samples.
+    """
     require_network(network, "loom.nn.structure.correct_mask")
     true = np.asarray(y)
     if true.ndim != 1 or true.dtype.kind not in "iub":
         raise ShapeError("loom.nn.structure.correct_mask, y", "not classes", expected="one integer a sample",
                          got=f"{true.dtype}, shape {true.shape}", remedy="Pass numbers of classes")  # fmt: skip
-    said = classes_said(network.predict(x), true, None, probabilities=network.gives_probabilities)
+    outputs = network.predict(x)
+    if is_mapping(outputs):
+        said = None
+    elif len(outputs) != len(true):
+        raise ShapeError("loom.nn.structure.correct_mask, y", "not one class for each sample", expected=len(outputs),
+                         got=len(true), remedy="Pass as many classes as samples")  # fmt: skip
+    else:
+        said = classes_said(outputs, true, None, probabilities=network.gives_probabilities)
     if said is None:
         raise ArgumentError("loom.nn.structure.correct_mask", "the network says no classes",
                             expected="one output for each class", got=repr(network),
@@ -105,10 +137,18 @@ def ensemble(
     share: bool = False,
     on: str | Device | None = None,
 ) -> Network:
-    """Return one network that gives the mean of several networks' outputs (or ``add``, ``multiply``, ``concat``).
+    """Return one network that joins several networks' outputs; its weights may be trained together.
 
-    ``softmax``: a softmax is put on each, so that the mean is one of probabilities. Weights are copied or shared as in
-    ``graft``, and may be trained together.
+    Args:
+        networks: Networks, or a mapping of them.
+        combine_mode: "avg", "add", "multiply" or "concat".
+        softmax: Whether a softmax is put on each, so that the mean is one of probabilities.
+        share: Whether weights stay the donors' (see ``graft``).
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        ArgumentError: There is no such mode; not networks; they differ in input, type or precision.
+        SpecError: The outputs do not fit.
     """
     where = "loom.nn.structure.ensemble"
     if combine_mode not in ("avg", "add", "multiply", "concat"):

@@ -31,9 +31,15 @@ Maker = Callable[[ArchitectureSpace, Draws, Shape, int], Any]
 
 
 def generate(space: ArchitectureSpace, seed: int = 0, number: int = 0) -> dict[str, Any]:
-    """Return the document of a random network of a space; each ``number`` of a seed is another.
+    """Return the document of a random network of a space.
 
-    ArgumentError if the budget of parameters leaves no room for the least depth.
+    Args:
+        space: Space of networks.
+        seed: Seed.
+        number: Number of the network: each of a seed is another.
+
+    Raises:
+        ArgumentError: Not a space; not a whole number from 0; the space's parameters leave no room for its least depth.
 
     >>> space = ArchitectureSpace((8,), 3, depth=(1, 3), parameters=500)
     >>> generate(space, seed=7) == generate(space, seed=7)

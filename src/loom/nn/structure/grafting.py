@@ -69,18 +69,30 @@ def graft(
 ) -> Network:
     """Return a network of several, which see one input and whose outputs become one: a layer ``parallel``.
 
-    ``combine_mode``: concat (along ``axis``), add, avg, multiply, grid_scatter (cells of a square grid, row by row) or
-    filter (a mixture of experts, with ``gate``, ``softmax`` and ``temperature`` as in ``mixture``). ``layers``: what
-    is taken of each: all; one by name or number; a pair, from one to another. ``unfold``: of one layer that is
-    parallel itself its branches are taken. ``stitch``: a linear map brings each output to one width: that given, or
-    (True) the largest. ``head``: layers after it. New layers (gate, stitches, head) draw their weights by ``seed``.
-
-    Weights are copied; ``share``: they stay the donors', and who is trained changes them for all (one at a time; the
-    donors must be on one device; what is frozen later in one of them, its own training leaves). ``frozen``: training
-    changes the new layers alone.
-
     Networks that are graphs, or that scale their input, are taken whole, by concat, add, avg or multiply, as a graph.
-    ArgumentError for networks that differ in input, type or precision, SpecError for what does not fit.
+
+    Args:
+        networks: Networks of one input, type and precision.
+        combine_mode: "concat", "add", "avg", "multiply", "grid_scatter" (cells of a square grid, row by row) or
+            "filter" (a mixture of experts).
+        layers: Layers taken of each: None: all; one by name or number; a pair, from one to another.
+        stitch: Width that a linear map brings each output to; True: the largest; False: no map.
+        axis: Axis of ``concat``.
+        gate: Layer that weighs the outputs of ``filter``; None: a dense one.
+        softmax: Variant or layer that makes weights of the gate's numbers.
+        temperature: Temperature of that softmax; None: its own.
+        frozen: Whether training changes the new layers alone.
+        share: Whether weights stay the donors', and who is trained changes them for all (one at a time; the donors must
+            be on one device); False: copies.
+        unfold: Whether of one layer that is parallel itself its branches are taken.
+        head: Layers after it.
+        seed: Seed of the new layers (gate, stitches, head).
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        ArgumentError: Not networks; they differ in input, type, precision or, if shared, device; there is no such mode
+            or layer; a flag is no truth.
+        SpecError: The layers or the head do not fit.
 
     >>> from loom.nn import structure
     >>> one, other = (structure.network([structure.dense(3)], input=4, seed=s) for s in (1, 2))

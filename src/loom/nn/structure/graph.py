@@ -30,7 +30,13 @@ _WHERE = "loom.nn.structure.Graph"
 
 
 class Graph:
-    """A network under construction; ``keys`` are those of its document (``seed``, ``dtype``, ``name``, ...).
+    """A network under construction.
+
+    Args:
+        **keys: Keys of its document (``seed``, ``dtype``, ``name``, ...).
+
+    Raises:
+        ArgumentError: A key that a graph has itself.
 
     >>> from loom.nn.structure import Graph, dense
     >>> graph = Graph(seed=1)
@@ -49,7 +55,17 @@ class Graph:
         self._shapes: dict[str, Shape] = {}
 
     def input(self, shape: Any, name: str = "input", *, dtype: Any = None) -> Port:
-        """Return the port of a new network input of samples of ``shape``."""
+        """Return the port of a new network input.
+
+        Args:
+            shape: Shape of one sample.
+            name: Name of the input.
+            dtype: Dtype of its numbers; None: the document's.
+
+        Raises:
+            ArgumentError: The name is taken, or unusable; not a shape.
+            SpecError: A size below 1, or another dtype than inputs have.
+        """
         self._require_new(name, f"{_WHERE}.input")
         held = input_json(shape, f"{_WHERE}.input")
         held |= {} if dtype is None else {"dtype": as_json(dtype, f"{_WHERE}.input, dtype")}
@@ -60,9 +76,16 @@ class Graph:
         return Port(self, name)
 
     def add(self, layer: LayerLike, *sources: Port | str, name: str | None = None) -> Port:
-        """Return the port of a new node: a layer on ports, or on names of nodes that may be added later.
+        """Return the port of a new node: a layer on ports.
 
-        SpecError if it does not fit the shapes of its ports.
+        Args:
+            layer: Layer of ``nn.structure``, or its JSON object.
+            *sources: Ports, or names of nodes that may be added later.
+            name: Name of the node; None: a new one.
+
+        Raises:
+            ArgumentError: The name is taken, or unusable; a port of another graph; not a layer.
+            SpecError: The layer does not fit the shapes of its ports.
         """
         where = f"{_WHERE}.add"
         name = self._free_name() if name is None else name
@@ -76,7 +99,17 @@ class Graph:
         return Port(self, name)
 
     def merge(self, ports: Sequence[Port | str], combine_mode: str = "concat", *, axis: int = -1) -> Port:
-        """Return one port of several: ``concat`` along an axis, ``add``, ``avg`` or ``multiply``."""
+        """Return one port of several.
+
+        Args:
+            ports: Ports of one graph.
+            combine_mode: "concat", "add", "avg" or "multiply".
+            axis: Axis of ``concat``.
+
+        Raises:
+            ArgumentError: Not several ports; a port of another graph.
+            SpecError: The shapes do not go together; there is no such mode.
+        """
         if not (is_list(ports) or is_tuple(ports)):
             raise ArgumentError(f"{_WHERE}.merge", "not several ports", expected="a list", got=type(ports).__name__,
                                 remedy="Pass [a, b]")  # fmt: skip
@@ -84,7 +117,14 @@ class Graph:
         return self.add({"type": "merge", "combine_mode": combine_mode, **axis_told}, *ports)
 
     def document(self, *outputs: Port | str) -> dict[str, Any]:
-        """Return the ``loom/1`` document; ``outputs``: those that the network gives (none: the node nobody reads)."""
+        """Return the ``loom/1`` document.
+
+        Args:
+            *outputs: Ports, or names of nodes, that the network gives; none: the node nobody reads.
+
+        Raises:
+            ArgumentError: The graph has no input or no node; a port of another graph.
+        """
         where = f"{_WHERE}.document"
         if not self._nodes or not self._inputs:
             raise ArgumentError(where, "the graph is empty", expected="an input and a node at least",
@@ -95,11 +135,24 @@ class Graph:
         return copy.deepcopy(held)
 
     def network(self, *outputs: Port | str, on: str | Device | None = None) -> Network:
-        """Return the network of the graph; arguments as of ``document``. SpecError lists every problem."""
+        """Return the network of the graph.
+
+        Args:
+            *outputs: Ports, or names of nodes, that the network gives; none: the node nobody reads.
+            on: Device, or its name; None: the default device.
+
+        Raises:
+            ArgumentError: The graph has no input or no node; a port of another graph.
+            SpecError: The document has problems, all of them listed.
+        """
         return Network.from_json(self.document(*outputs), on=on)
 
     def shape_of(self, name: str) -> Shape | None:
-        """Return the shape of one sample of a node or input; None if it is not known yet."""
+        """Return the shape of one sample of a node or input; None if it is not known yet.
+
+        Args:
+            name: Name of a node or an input.
+        """
         return self._shapes.get(name)
 
     def _free_name(self) -> str:
@@ -163,7 +216,12 @@ class Port:
         return self.graph.shape_of(self.name)
 
     def then(self, layer: LayerLike, name: str | None = None) -> Port:
-        """Return the port of a layer put on this one."""
+        """Return the port of a layer put on this one.
+
+        Args:
+            layer: Layer of ``nn.structure``, or its JSON object.
+            name: Name of the node; None: a new one.
+        """
         return self.graph.add(layer, self, name=name)
 
     def __rshift__(self, layer: LayerLike) -> Port:
@@ -177,12 +235,29 @@ class Port:
 
 
 def concat(ports: Sequence[Port], axis: int = -1) -> Port:
-    """Return ports one after another along an axis."""
+    """Return ports one after another along an axis.
+
+    Args:
+        ports: Ports of one graph.
+        axis: Axis of one sample along which they are joined.
+
+    Raises:
+        ArgumentError: Not several ports of one graph.
+        SpecError: The shapes do not go together.
+    """
     return _graph_of(ports, "concat").merge(ports, "concat", axis=axis)
 
 
 def mean(ports: Sequence[Port]) -> Port:
-    """Return the mean of ports of one shape."""
+    """Return the mean of ports of one shape.
+
+    Args:
+        ports: Ports of one graph.
+
+    Raises:
+        ArgumentError: Not several ports of one graph.
+        SpecError: The shapes differ.
+    """
     return _graph_of(ports, "mean").merge(ports, "avg")
 
 

@@ -24,7 +24,17 @@ Cell = tuple[int, int, int]
 
 
 class LayerGrid:
-    """A grid of layers under construction; ``keys`` are those of the network's document.
+    """A grid of layers under construction.
+
+    Args:
+        rows: Rows of the grid.
+        cols: Columns of the grid.
+        layers: Layers in each cell.
+        input: Shape of one sample, or ``{"shape": ..., "dtype": ...}``.
+        **keys: Keys of the network's document.
+
+    Raises:
+        ArgumentError: A size below 1, or too large; a key that a grid has itself.
 
     >>> from loom.nn.structure import LayerGrid, dense
     >>> grid = LayerGrid(1, 2, input=4, seed=1)
@@ -55,7 +65,11 @@ class LayerGrid:
         return self._layers[found]
 
     def document(self) -> dict[str, Any]:
-        """Return the ``loom/1`` document; ArgumentError names the cells that are empty."""
+        """Return the ``loom/1`` document.
+
+        Raises:
+            ArgumentError: Cells are empty.
+        """
         empty_cells(self.size, self._layers, "loom.nn.structure.LayerGrid")
         listed: list[Any] = []
         for number in range(self.size.cells):
@@ -65,7 +79,15 @@ class LayerGrid:
         return document(listed, input=self._input, grid=size, **self._keys)
 
     def network(self, *, on: str | Device | None = None) -> Network:
-        """Return the network of the grid."""
+        """Return the network of the grid.
+
+        Args:
+            on: Device, or its name; None: the default device.
+
+        Raises:
+            ArgumentError: Cells are empty.
+            SpecError: The document has problems, all of them listed.
+        """
         return Network.from_json(self.document(), on=on)
 
 

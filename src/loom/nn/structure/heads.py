@@ -20,8 +20,16 @@ __all__ = ["append", "cut"]
 def append(net: Network, layers: Layers, *, on: str | Device | None = None) -> Network:
     """Return a new network: one that is a list of layers, then further ``layers``, its weights copied.
 
-    The new layers' weights are drawn by the document's seed. ArgumentError for a graph, SpecError for what does not
-    fit.
+    The new layers' weights are drawn by the document's seed.
+
+    Args:
+        net: Network, a list of layers.
+        layers: Layers of ``nn.structure``, or one.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        ArgumentError: Not a network, or a graph.
+        SpecError: The layers do not fit.
 
     >>> from loom.nn import structure
     >>> base = structure.network([structure.dense(8)], input=4)
@@ -39,9 +47,17 @@ def append(net: Network, layers: Layers, *, on: str | Device | None = None) -> N
 
 
 def cut(net: Network, at: str | int, *, on: str | Device | None = None) -> Network:
-    """Return a new network: a list of layers up to and with the one called ``at`` (or its number), weights copied.
+    """Return a new network: a list of layers up to and with one of them, weights copied.
 
     With ``append`` it gets another head: what was learned of one task is used for another.
+
+    Args:
+        net: Network, a list of layers.
+        at: Name or number of the last layer.
+        on: Device, or its name; None: the default device.
+
+    Raises:
+        ArgumentError: Not a network, or a graph; no layer is called so.
     """
     where = "loom.nn.structure.cut"
     require_network(net, where)

@@ -77,8 +77,14 @@ class StructureInference:
         return prod(each.confidence for each in self.layers) if self.layers else 0.0
 
     def network(self, *, on: str | Device | None = None) -> Network:
-        """Return the network with the file's weights; ArgumentError lists what is missing. What was assumed is warned
-        of."""
+        """Return the network with the file's weights; a ``UserWarning`` tells what was assumed.
+
+        Args:
+            on: Device, or its name; None: the default device.
+
+        Raises:
+            ArgumentError: The arrays do not tell a whole network; what is missing is listed.
+        """
         if self.document is None or not self.is_complete:
             raise ArgumentError(_WHERE, "the arrays do not tell a whole network", expected="a place for every array",
                                 got="; ".join(self.problems[:8]) or "no document",
@@ -118,14 +124,24 @@ def infer(
     layout: str | None = None,
     padding: str | None = None,
 ) -> StructureInference:
-    """Return the network that an unknown .safetensors (file, bytes, or its arrays by name) may be of.
+    """Return the structure of the network that an unknown .safetensors may be of.
 
-    Layers are told by names and shapes of arrays: those of PyTorch's modules, of Llama and its like, of Loom and of
-    the first generation. What arrays do not tell may be given: ``input`` (the shape of a sample: images, numbers of
-    tokens), ``activation`` between layers (else relu is assumed), ``num_heads`` or ``head_dim`` of attention,
-    ``rope_freq_base``, ``layout`` of matrices ("torch": (out, in), "loom": (in, out)), ``padding`` of convolutions
-    ("valid": none, "same": half a window). A file that Loom wrote says all itself. ArgumentError for what is
-    no such file.
+    Layers are told by names and shapes of arrays: those of PyTorch's modules, of Llama and its like, of Loom and of the
+    first generation. A file that Loom wrote says all itself.
+
+    Args:
+        source: .safetensors (file or bytes), or its arrays by name.
+        input: Shape of a sample (images, numbers of tokens); None: that of the arrays.
+        activation: Activation between layers; None: relu is assumed.
+        num_heads: Heads of attention; None: told by the arrays, or not at all.
+        head_dim: Width of a head, in place of ``num_heads``; None: told by the arrays.
+        rope_freq_base: Base of rotary positions; None: the usual one.
+        layout: Layout of matrices: "torch": (out, in); "loom": (in, out); None: both are tried.
+        padding: Padding of convolutions: "valid": none; "same": half a window; None: both are tried.
+
+    Raises:
+        ArgumentError: Not a .safetensors; no such layout or padding; not a shape.
+        FileError: The file cannot be read.
 
     >>> found = infer({"0.weight": np.ones((8, 4)), "0.bias": np.ones(8), "2.weight": np.ones((3, 8)),
     ...     "2.bias": np.ones(3)})

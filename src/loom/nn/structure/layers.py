@@ -44,8 +44,14 @@ LayerLike = Layer | OpenLayer | Mapping[str, Any]
 def layer(kind: str, *required: Any, **fields: Any) -> Layer | OpenLayer:
     """Return a layer of a type by its fields: those of its JSON object.
 
-    Positions are the keys that must be given, in their order (of a layer that has none: its first key). SpecError
-    lists every problem, with the nearest names for a key that is unknown; ArgumentError for an unknown type.
+    Args:
+        kind: Type of the layer.
+        *required: Keys that must be given, in their order; of a layer that has none its first key.
+        **fields: Keys of its JSON object.
+
+    Raises:
+        ArgumentError: No layer type is called so; too many keys, or one twice.
+        SpecError: Keys are missing, unknown or unusable, all of them listed.
 
     >>> layer("dense", 8, activation="relu").output_shape((4,))
     (8,)
@@ -144,9 +150,13 @@ def layer_json(given: Any, where: str) -> JsonObject:
 
 
 def shared(target: str) -> OpenLayer:
-    """Return the layer called ``target`` once more, with the same weights (``$ref`` in a document).
+    """Return a layer once more, with the same weights (``$ref`` in a document).
 
-    Its name is a node's, or a key such as ``layers.0.branches.1``.
+    Args:
+        target: Name of a node, or a key such as ``layers.0.branches.1``.
+
+    Raises:
+        ArgumentError: Not a name.
     """
     if not isinstance(target, str):
         raise ArgumentError("loom.nn.structure.shared", "not a name", expected="the name of a layer",

@@ -19,7 +19,15 @@ __all__ = ["gate_json", "mixture", "softmax_json", "stitched"]
 
 
 def stitched(given: LayerLike, width: int) -> Any:
-    """Return a layer, and after it the linear map that brings its last axis to ``width``.
+    """Return a layer, and after it the linear map that brings its last axis to a width.
+
+    Args:
+        given: Layer.
+        width: Length of the last axis.
+
+    Raises:
+        ArgumentError: Not a layer.
+        SpecError: The width is below 1 or no whole number.
 
     >>> from loom.nn import structure
     >>> structure.stitched(structure.dense(5), 10).output_shape((3,))
@@ -39,9 +47,18 @@ def mixture(
 ) -> Any:
     """Return a layer of experts, whose outputs are added, each times its weight for the sample at hand.
 
-    ``gate``: the layer that gives a number for each expert (None: a dense one); ``softmax``: what makes weights of
-    them, a variant's name or a softmax layer, and its ``temperature``; ``width``: a stitch brings each expert's output
-    to it (else shorter ones are padded with zeros). Experts that are ``frozen`` stay: then the gate alone learns.
+    Experts that are ``frozen`` stay: then the gate alone learns.
+
+    Args:
+        experts: Layers.
+        gate: Layer that gives a number for each expert; None: a dense one.
+        softmax: Variant's name, or a softmax layer, that makes weights of them.
+        temperature: Temperature of that softmax; None: its own.
+        width: Width that a stitch brings each expert's output to; None: shorter ones are padded with zeros.
+
+    Raises:
+        ArgumentError: No experts, or not layers; the gate is no layer.
+        SpecError: A layer cannot be read.
 
     >>> from loom.nn import structure
     >>> structure.mixture([structure.dense(3), structure.dense(3)], softmax="sparse").output_shape((4,))

@@ -77,9 +77,16 @@ class ArchitectureRanking:
 
 
 def space_for(x: Any, y: Any, **constraints: Any) -> ArchitectureSpace:
-    """Return the space of networks for samples ``x`` (n, *shape) and targets ``y``: classes, or numbers (n, *shape).
+    """Return the space of networks for samples and targets.
 
-    ``constraints`` are those of ``ArchitectureSpace``.
+    Args:
+        x: Samples (n, *shape).
+        y: Classes (n,), integers, or numbers (n, *shape).
+        **constraints: Constraints of ``ArchitectureSpace``.
+
+    Raises:
+        ArgumentError: A constraint is unusable.
+        ShapeError: Not samples and their targets; numbers without the output's axis.
     """
     inputs, targets = np.asarray(x), np.asarray(y)
     if inputs.ndim < 2 or not targets.ndim or not len(inputs) or len(targets) != len(inputs):
@@ -135,16 +142,37 @@ def search(
     report: Callable[[int, Candidate], None] | None = None,
     **settings: Any,
 ) -> ArchitectureRanking:
-    """Generate networks, train them with samples ``x`` and ``y``, and rank them by what they say of samples held out.
+    """Generate networks, train them with samples, and rank them by what they say of samples held out.
 
-    ``space``: None: that of ``space_for(x, y)``. ``candidates`` are trained for a few epochs; the best of them, one in
-    ``reduction``, are trained on, and so forth until one is left: ``budget`` epochs of one network in all (None: four
-    times what is least). ``hold_out``: the share of samples that are held out (None: 0.25), chosen by ``seed``; or
-    ``validation``.
-    ``report`` is called with each round's number and what was trained in it. ``settings`` are those of
-    ``Network.train`` (else adam with rate 0.003). Ranked by accuracy (classes) and loss; those trained longer first.
+    trained for a few epochs; the best of them, one in ``reduction``, are trained on, and so forth until one is left:
+    ``budget`` epochs of one network in all (None: four times what is least). Ranked by accuracy (classes) and loss;
+    those trained longer first.
 
     The same arguments give the same ranking and weights on every device. A network whose training diverges is last.
+
+    Args:
+        x: Samples (n, *shape).
+        y: Classes (n,), integers, or numbers (n, *shape).
+        space: Space of networks; None: that of ``space_for(x, y)``.
+        candidates: Networks that are generated.
+        budget: Epochs of one network in all; None: four times the least.
+        reduction: One in so many is trained on.
+        seed: Seed of networks and of the samples held out.
+        hold_out: Share of samples that are held out; None: 0.25.
+        validation: Pair of samples and targets in their place; None: none.
+        on: Device, or its name; None: the default device.
+        report: Function of each round's number and candidate; None: none.
+        **settings: Settings of ``Network.train``; else adam with rate 0.003.
+
+    Returns:
+        Ranking, with the best network as it was trained.
+
+    Raises:
+        ArgumentError: A number is out of range; ``report`` is no function; a setting is unknown, unusable or its own;
+            the budget is too small.
+        DTypeError: Not numbers, or not of the kind needed.
+        ShapeError: Not samples and their targets.
+        NotFinite: The data is not finite; the training of every network diverged.
     """
     candidates = whole(candidates, f"{_WHERE}, candidates", least=1, most=10_000)
     reduction = whole(reduction, f"{_WHERE}, reduction", least=2, most=10_000)

@@ -34,12 +34,23 @@ _DEFAULT = tuple(kind for kind in GENERATED if kind not in ("kmeans", "average_p
 
 @dataclass(frozen=True)
 class ArchitectureSpace:
-    """All networks that lead from ``input`` to ``output`` (shapes of one sample) under these constraints.
+    """All networks that lead from an input to an output under constraints; the last layer is dense, and linear.
 
-    ``types``: of their hidden layers (those that fit no shape met are not used); ``depth``: how many there are, least
-    and most; ``parameters``: how many trained numbers at most, in all; ``widths``: of hidden features, filters and
-    states; ``activations``: of dense and convolutional layers. ``vocab_size``: the input is numbers of words, and an
-    embedding comes first. ``scale``: a layer ``scale`` comes first. The last layer is dense, and linear.
+    Args:
+        input: Shape of one sample.
+        output: Shape of one output, or a number of classes.
+        types: Types of hidden layers; those that fit no shape met are not used.
+        depth: Least and most hidden layers.
+        parameters: Most trained numbers in all.
+        widths: Numbers of hidden features, filters and states.
+        activations: Activations of dense and convolutional layers.
+        vocab_size: Number of words, whose numbers the input is, and an embedding comes first; None: the input is
+            numbers.
+        scale: Whether a layer ``scale`` comes first.
+        dtype: Dtype of the network.
+
+    Raises:
+        ArgumentError: Not a shape, a range, sizes or types that are generated; a scale of numbers of words.
 
     >>> ArchitectureSpace((4,), 3, types=["dense"], depth=(1, 2)).output
     (3,)

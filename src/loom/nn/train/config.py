@@ -29,7 +29,7 @@ _LEAST_CLIP = 2.0**-126
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """How to train.
+    """Settings of a training.
 
     ``loss``: a name of ``LOSSES`` or a function of output and target; ``probabilities``: the output is not logits. Of
     several outputs both are mappings by the outputs' names, and training makes the sum of the losses small.
@@ -47,6 +47,41 @@ class TrainConfig:
     gradients are too large are skipped and the loss scale is halved, which begins as ``loss_scale``, a power of two.
     ``precision``: that of all products of layers, forward and backward ("full", "x12", "q8", "q12" or "q24", as of
     ``loom.precision``), None for the document's.
+
+    Args:
+        loss: Name of ``LOSSES``, or a function of output and target; of several outputs a mapping by name, and the sum
+            of the losses is made small.
+        probabilities: Whether the output is of probabilities, not of logits; of several outputs a mapping by name.
+        optimizer: Optimiser, as ``Adam()``.
+        learning_rate: Rate of each update.
+        schedule: Schedule of the rates, in place of ``learning_rate``; None: none.
+        epochs: Times that all samples are met.
+        batch_size: Samples of a batch.
+        accumulate: Batches whose gradients make one update, weighted by their samples.
+        micro_batch: Samples of the micro-batches that each batch is cut into, whose gradients are added by a fixed tree
+            (docs/numerics.md, section 5); None: a batch is one.
+        shuffle: Whether samples are met in an order drawn by ``seed``, another each epoch.
+        seed: Seed of orders, dropout and noise.
+        clip_value: Most that an element of a gradient may be; None: no limit.
+        clip_norm: Most that the norm of all gradients may be, clipped after ``clip_value``; None: no limit.
+        patience: Epochs in a row (0: one) without a loss, of validation, else of training, lower by more than
+            ``least_gain`` than the best, after which training stops and the best weights are put back; None: all epochs
+            are done.
+        least_gain: Gain that counts for ``patience``.
+        checkpoint: Folder, written every ``checkpoint_every`` epochs, at the end, and at Ctrl-C; None: none.
+        checkpoint_every: Epochs between two checkpoints.
+        budget_nbytes: Most memory for weights, state and programs; None: no limit.
+        evaluate_every: Epochs after which all measures of the validation samples are kept in ``History.evaluations``;
+            None: none are.
+        compute: "f16" or "bf16", in which layers are computed, forward and backward, while weights, losses and the
+            optimiser stay f32 (mixed precision, of networks of f32); in f16 steps whose gradients are too large are
+            skipped and the loss scale is halved; None: the network's type.
+        precision: Precision of all products of layers, forward and backward ("full", "x12", "q8", "q12" or "q24", as of
+            ``loom.precision``); None: the document's.
+        loss_scale: Scale that f16 begins with, a power of two; None: the default.
+
+    Raises:
+        ArgumentError: A setting is unusable, or has no effect alone; there is no such loss.
     """
 
     loss: str | Loss | Mapping[str, str | Loss] = "mse"
@@ -110,7 +145,14 @@ class TrainConfig:
         return start_of_scale(self.loss_scale, self.compute)
 
     def loss_functions(self, outputs: Sequence[str] = ()) -> list[Loss]:
-        """Return the functions of the losses of outputs, without names of the only one."""
+        """Return the functions of the losses of outputs.
+
+        Args:
+            outputs: Names of several outputs; none: of the only one.
+
+        Raises:
+            ArgumentError: No loss is called so.
+        """
         found: list[Loss] = []
         for name in outputs or ("",):
             loss: Any = self.loss[name] if is_mapping(self.loss) else self.loss

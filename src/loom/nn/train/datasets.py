@@ -286,10 +286,19 @@ def divide(x: Array, y: Array, share: float, seed: int = 0) -> tuple[tuple[Array
 def token_windows(texts: Iterable[Any], length: int, *, pack: bool = False, pad: int = 0) -> tuple[Array, Array]:
     """Return inputs and targets, (windows, length) of i32 each, for ``train(x, y, loss="next_token")``.
 
-    ``texts``: sequences of whole numbers, of two at least. A text longer than ``length`` + 1 is several windows, which
-    begin where the one before ended. The rest of a window is ``pad``, with the target -100, which no loss counts.
-    ``pack``: all texts one after the other, so that only the last window has any (tokens then see those of texts
-    before; end each with a token of its own). ArgumentError, EmptyError.
+    A text longer than ``length`` + 1 is several windows, which begin where the one before ended. The rest of a window
+    is ``pad``, with the target -100, which no loss counts. ``pack``: all texts one after the other, so that only the
+    last window has any (tokens then see those of texts before; end each with a token of its own).
+
+    Args:
+        texts: Sequences of whole numbers, of two at least.
+        length: Tokens of a window.
+        pack: Whether all texts go one after the other, so that only the last window has filling.
+        pad: Token that fills windows up.
+
+    Raises:
+        ArgumentError: Not sequences of whole numbers from 0; a length below 1; ``pack`` is no truth.
+        EmptyError: There are no texts, or none has two tokens.
 
     >>> x, y = token_windows([[5, 6, 7, 8], [1, 2]], 3)
     >>> x.tolist(), y.tolist()

@@ -105,8 +105,17 @@ def loss_of(name: str, *, probabilities: bool = False) -> Loss:
     ``mse``, ``mae``, ``huber`` (delta 1) take targets of the output's shape; ``cross_entropy`` classes (integers) or
     probabilities along the last axis; ``binary_cross_entropy`` classes or numbers from 0 to 1, each element of the
     output being a chance of its own; ``nll`` classes, the output being logarithms of probabilities; ``next_token``
-    classes as ``cross_entropy``, of which those that are ``PADDING`` (-100) count nowhere. ArgumentError for an unknown
-    name.
+    classes as ``cross_entropy``, of which those that are ``PADDING`` (-100) count nowhere.
+
+    Args:
+        name: Name of the loss.
+        probabilities: Whether the output is of probabilities, not of logits.
+
+    Returns:
+        Function of output and target, which records one number: the mean.
+
+    Raises:
+        ArgumentError: No loss is called so.
 
     >>> from loom import tensor
     >>> loss_of("mse")(tensor.array([1.0, 3.0]), tensor.array([1.0, 1.0])).item()

@@ -32,8 +32,14 @@ Arrays = dict[str, Tensor]
 class Optimizer(ABC):
     """Base of the optimisers.
 
-    ``kept`` names arrays like the parameter that start at 0; ``powers`` maps the name of a number that starts at 1
-    to what each step multiplies it by. ``decay_all``: ``weight_decay`` is of arrays of one dimension too, as PyTorch's.
+    ``kept`` names arrays like the parameter that start at 0; ``powers`` maps the name of a number that starts at 1 to
+    what each step multiplies it by.
+
+    Args:
+        decay_all: Whether ``weight_decay`` is of arrays of one dimension too, as PyTorch's.
+
+    Raises:
+        ArgumentError: A number is out of range; a setting has no effect alone.
     """
 
     decay_all: bool = False
@@ -73,7 +79,18 @@ class Optimizer(ABC):
 
     @abstractmethod
     def update(self, w: Tensor, g: Tensor, rate: Tensor, kept: Arrays, powers: Arrays) -> tuple[Tensor, Arrays]:
-        """Return the next value of ``w`` and of what is kept; ``powers`` are those of this step already."""
+        """Return the next value of a weight and of the arrays kept for it.
+
+        Args:
+            w: Weight.
+            g: Its gradient, of its shape.
+            rate: Learning rate, one number.
+            kept: Arrays by the names of ``kept``.
+            powers: Numbers by the names of ``powers``, those of this step already.
+
+        Returns:
+            Weight, and the arrays by name.
+        """
 
 
 _SHARES = ("momentum", "dampening", "beta1", "beta2", "alpha")
@@ -95,8 +112,17 @@ def _mix(old: Tensor, new: Tensor, share: float) -> Tensor:
 class SGD(Optimizer):
     """w - rate g; with momentum v = m v + (1 - dampening) g and w - rate v, or rate (g + m v) of Nesterov.
 
-    v starts at 0, so that dampening counts from the first step on; PyTorch's first v is g. ``dampening`` and
-    ``nesterov`` need a momentum.
+    v starts at 0, so that dampening counts from the first step on; PyTorch's first v is g.
+
+    Args:
+        decay_all: Whether ``weight_decay`` is of arrays of one dimension too, as PyTorch's.
+        momentum: Share of the step before that goes on, below 1; 0: none.
+        dampening: Share of the gradient that the momentum leaves out, below 1; it needs a momentum.
+        nesterov: Whether the step is one ahead of the momentum; it needs one.
+        weight_decay: Share of a weight that is added to its gradient, of matrices and larger arrays.
+
+    Raises:
+        ArgumentError: A number is out of range; a setting has no effect alone.
 
     Source: Y. Nesterov (1983) in the form of I. Sutskever et al., "On the importance of initialization and momentum
     in deep learning" (2013).
@@ -135,6 +161,16 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """w - rate m^ / (sqrt(v^) + epsilon): means of the gradient and its square, each over 1 - beta^t.
 
+    Args:
+        decay_all: Whether ``weight_decay`` is of arrays of one dimension too, as PyTorch's.
+        beta1: Share of the mean of gradients that stays, below 1.
+        beta2: Share of the mean of their squares that stays, below 1.
+        epsilon: Number added to the root.
+        weight_decay: Share of a weight that is added to its gradient, of matrices and larger arrays.
+
+    Raises:
+        ArgumentError: A number is out of range; ``decay_all`` without a weight decay.
+
     Source: D. Kingma and J. Ba, "Adam: A Method for Stochastic Optimization" (2015), algorithm 1.
     """
 
@@ -169,6 +205,16 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """As Adam, weights decaying apart from the gradient: w - rate (m^ / (sqrt(v^) + epsilon) + decay w).
 
+    Args:
+        decay_all: Whether ``weight_decay`` is of arrays of one dimension too, as PyTorch's.
+        beta1: Share of the mean of gradients that stays, below 1.
+        beta2: Share of the mean of their squares that stays, below 1.
+        epsilon: Number added to the root.
+        weight_decay: Share of a weight that each step takes away, times the rate, of matrices and larger arrays.
+
+    Raises:
+        ArgumentError: A number is out of range; ``decay_all`` without a weight decay.
+
     Source: I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization" (2019).
     """
 
@@ -183,6 +229,16 @@ class AdamW(Adam):
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RMSprop(Optimizer):
     """w - rate g / (sqrt(v) + epsilon), v the mean of the squared gradient; with momentum over those steps.
+
+    Args:
+        decay_all: Whether ``weight_decay`` is of arrays of one dimension too, as PyTorch's.
+        alpha: Share of the mean of squares that stays, below 1.
+        epsilon: Number added to the root.
+        momentum: Share of the step before that goes on, below 1; 0: none.
+        weight_decay: Share of a weight that is added to its gradient, of matrices and larger arrays.
+
+    Raises:
+        ArgumentError: A number is out of range; ``decay_all`` without a weight decay.
 
     Source: T. Tieleman and G. Hinton, lecture 6.5 of "Neural Networks for Machine Learning" (2012).
     """
@@ -213,6 +269,15 @@ class RMSprop(Optimizer):
 class Lion(Optimizer):
     """w - rate (sign(b1 m + (1 - b1) g) + decay w), m = b2 m + (1 - b2) g; the sign of 0 is 0.
 
+    Args:
+        decay_all: Whether ``weight_decay`` is of arrays of one dimension too, as PyTorch's.
+        beta1: Share of the mean in the step, below 1.
+        beta2: Share of the mean that stays, below 1.
+        weight_decay: Share of a weight that each step takes away, times the rate, of matrices and larger arrays.
+
+    Raises:
+        ArgumentError: A number is out of range; ``decay_all`` without a weight decay.
+
     Source: X. Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023), algorithm 2.
     """
 
@@ -240,7 +305,14 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 
 def optimizer_of(name: str, **settings: Any) -> Optimizer:
-    """Return the optimiser called ``name``, in capitals or not; ArgumentError for an unknown name or setting.
+    """Return the optimiser of a name.
+
+    Args:
+        name: Name, in capitals or not.
+        **settings: Its settings.
+
+    Raises:
+        ArgumentError: No optimiser, or no setting of it, is called so; a setting is out of range.
 
     >>> optimizer_of("sgd", momentum=0.9).kept
     ('velocity',)

@@ -49,10 +49,21 @@ class Schedule(ABC):
 
     @abstractmethod
     def rates(self, steps: Numbers) -> Numbers:
-        """Return the rates (float64) of steps (int64, at least 0)."""
+        """Return the rates of steps.
+
+        Args:
+            steps: Numbers of steps from 0, i64.
+
+        Returns:
+            Array of f64, one for each.
+        """
 
     def at(self, step: int) -> float:
-        """Return the rate of one step."""
+        """Return the rate of one step.
+
+        Args:
+            step: Number of the step, from 0.
+        """
         return float(self.rates(np.array([step], np.int64))[0])
 
 
@@ -75,7 +86,14 @@ def _fraction(steps: Numbers, whole: int) -> Numbers:
 
 @dataclass(frozen=True, slots=True)
 class Constant(Schedule):
-    """The same rate at every step."""
+    """The same rate at every step.
+
+    Args:
+        rate: Rate of every step.
+
+    Raises:
+        ArgumentError: A number is out of range.
+    """
 
     rate: float
 
@@ -86,7 +104,16 @@ class Constant(Schedule):
 
 @dataclass(frozen=True, slots=True)
 class Linear(Schedule):
-    """From ``rate`` to ``end`` in ``steps``: a + (b - a) s / N, then b."""
+    """From ``rate`` to ``end`` in ``steps``: a + (b - a) s / N, then b.
+
+    Args:
+        rate: Rate of the first step.
+        end: Rate after ``steps``.
+        steps: Steps from the one to the other.
+
+    Raises:
+        ArgumentError: A number is out of range.
+    """
 
     rate: float
     end: float
@@ -101,6 +128,14 @@ class Linear(Schedule):
 @dataclass(frozen=True, slots=True)
 class Cosine(Schedule):
     """Half a wave from ``rate`` down to ``least``: m + (a - m) (1 + cos(pi s / N)) / 2, then m.
+
+    Args:
+        rate: Rate of the first step.
+        steps: Steps of the half wave.
+        least: Rate of the last step.
+
+    Raises:
+        ArgumentError: A number is out of range.
 
     Source: I. Loshchilov and F. Hutter, "SGDR" (2017), equation 5.
     """
@@ -117,7 +152,16 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True, slots=True)
 class CosineWarmRestarts(Schedule):
-    """``Cosine`` begun anew every ``period`` steps."""
+    """``Cosine`` begun anew every ``period`` steps.
+
+    Args:
+        rate: Rate of the first step.
+        period: Steps of each half wave.
+        least: Rate at the end of each.
+
+    Raises:
+        ArgumentError: A number is out of range.
+    """
 
     rate: float
     period: int
@@ -130,7 +174,16 @@ class CosineWarmRestarts(Schedule):
 
 @dataclass(frozen=True, slots=True)
 class Exponential(Schedule):
-    """a r^(s / D)."""
+    """``rate`` times ``factor`` to the power s / ``decay_steps``, at step s.
+
+    Args:
+        rate: Rate of the first step.
+        factor: Number that ``decay_steps`` steps multiply the rate by.
+        decay_steps: Steps of one such factor.
+
+    Raises:
+        ArgumentError: A number is out of range.
+    """
 
     rate: float
     factor: float = 0.96
@@ -143,7 +196,16 @@ class Exponential(Schedule):
 
 @dataclass(frozen=True, slots=True)
 class Step(Schedule):
-    """a r^(s // K): times ``factor`` every ``every`` steps."""
+    """a r^(s // K): times ``factor`` every ``every`` steps.
+
+    Args:
+        rate: Rate of the first step.
+        factor: Number that the rate is multiplied by.
+        every: Steps between two such.
+
+    Raises:
+        ArgumentError: A number is out of range.
+    """
 
     rate: float
     factor: float = 0.1
@@ -156,7 +218,17 @@ class Step(Schedule):
 
 @dataclass(frozen=True, slots=True)
 class Polynomial(Schedule):
-    """(a - b) (1 - s / N)^p + b, then b."""
+    """From ``rate`` to ``end`` in ``steps``: (a - b) (1 - s / N)^p + b, then b.
+
+    Args:
+        rate: Rate of the first step.
+        end: Rate after ``steps``.
+        steps: Steps from the one to the other.
+        power: Exponent p.
+
+    Raises:
+        ArgumentError: A number is out of range.
+    """
 
     rate: float
     end: float
@@ -173,7 +245,16 @@ class Polynomial(Schedule):
 
 @dataclass(frozen=True, slots=True)
 class Warmup(Schedule):
-    """From ``start`` up to the first rate of ``after`` in ``steps``, then ``after`` from its step 0."""
+    """From ``start`` up to the first rate of ``after`` in ``steps``, then ``after`` from its step 0.
+
+    Args:
+        after: Schedule that follows.
+        steps: Steps of the rise.
+        start: Rate of the first step.
+
+    Raises:
+        ArgumentError: A number is out of range; ``after`` is no schedule.
+    """
 
     after: Schedule
     steps: int
@@ -195,11 +276,19 @@ SCHEDULES = ("constant", "linear", "cosine", "cosine_warm_restarts", "exponentia
 
 
 def schedule_of(name: str, rate: float, steps: int) -> Schedule:
-    """Return the schedule called ``name``, in capitals or not, for a training of ``steps``.
+    """Return the schedule of a name.
 
     ``linear``, ``polynomial`` (power 1) and ``exponential`` end at 1 % of the rate; ``step`` divides it by 10 after
     each third; ``warmup`` rises for a tenth of the steps, then is constant; ``cosine_warm_restarts`` begins anew four
     times.
+
+    Args:
+        name: Name, in capitals or not.
+        rate: Learning rate.
+        steps: Steps of the training.
+
+    Raises:
+        ArgumentError: No schedule is called so; the rate is out of range.
 
     >>> schedule_of("linear", 1.0, 100).at(50)
     0.505

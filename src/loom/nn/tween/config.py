@@ -185,7 +185,14 @@ class TweenConfig:
         return tuple(name for name, default in plain.items() if getattr(self, name) != default)
 
     def require_read(self, mode: TweenMode) -> None:
-        """See that ``mode`` reads all that was set; ArgumentError naming both else."""
+        """See that a mode reads all that was set.
+
+        Args:
+            mode: Mode.
+
+        Raises:
+            ArgumentError: A setting has no effect in the mode.
+        """
         for name in self.changed:
             readers = _READ_BY.get(_NEEDS.get(name, name), frozenset(TweenMode))
             if mode not in readers:
@@ -194,7 +201,14 @@ class TweenConfig:
                                     remedy=f"Leave {name} out, or choose another mode")  # fmt: skip
 
     def require_fit(self, number: DType) -> None:
-        """See that what is computed with is not too large for ``number``; ArgumentError naming the setting else."""
+        """See that no setting is too large for a type.
+
+        Args:
+            number: Float dtype that is computed with.
+
+        Raises:
+            ArgumentError: A setting is too large for it.
+        """
         most = float(np.finfo(number.numpy).max)
         told = {n: getattr(self, n) for n in _REALS if n not in ("early_stop_score", "prune_threshold")}
         told |= {f"layer_rates, {kind!r}": rate for kind, rate in self.layer_rates.items()}
@@ -209,11 +223,18 @@ class TweenConfig:
         return 1 - self.momentum
 
     def rate_of(self, kind: str) -> float:
-        """Return what multiplies the rate of a type of layer: 1 of those without weights of their own."""
+        """Return the factor of the rate of a type of layer: 1 of those without weights of their own.
+
+        Args:
+            kind: Type of the layer.
+        """
         return self.layer_rates.get(kind, LAYER_RATES.get(kind, 1.0))
 
     def depth(self, above: int) -> float:
-        """Return D of a layer with so many layers above it.
+        """Return the factor D of a layer by the layers above it.
+
+        Args:
+            above: Number of them.
 
         >>> TweenConfig().depth(0), round(TweenConfig().depth(2), 6)
         (1.0, 1.44)

@@ -45,7 +45,13 @@ class TweenReport:
 
     @classmethod
     def of(cls, loss: float, budgets: dict[str, float], gaps: dict[str, float]) -> TweenReport:
-        """Return the report of budgets and gaps by layer."""
+        """Return the report of budgets and gaps by layer.
+
+        Args:
+            loss: Squared gap of the output.
+            budgets: Link budgets by layer, in the order they run.
+            gaps: Gaps by layer.
+        """
         links, barrier = list[LinkReport](), 1.0
         for name, budget in budgets.items():
             barrier *= budget

@@ -86,7 +86,19 @@ class TweenHistory(History):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitSettings:
-    """How ``fit`` runs; settings of tweening are in ``TweenConfig``."""
+    """Settings of ``fit``; those of tweening are in ``TweenConfig``.
+
+    Args:
+        epochs: Times that all samples are met.
+        batch_size: Samples of a batch.
+        rate: Learning rate.
+        schedule: Name of a schedule, or one in place of the rate; None: the rate stays.
+        shuffle: Whether samples are met in an order drawn by ``seed``.
+        seed: Seed of the orders.
+
+    Raises:
+        ArgumentError: A setting is unusable; no schedule is called so.
+    """
 
     epochs: int = 1
     batch_size: int = 32

@@ -57,7 +57,14 @@ _OTHER_NAMES = {
 
 
 def mode_of(name: Any, where: str = "tween, mode") -> TweenMode:
-    """Return the mode called ``name``, as here or as the seeds write it (``StepTweenChain``); ArgumentError else.
+    """Return the mode of a name, as here or as the seeds write it (``StepTweenChain``).
+
+    Args:
+        name: Name, or a ``TweenMode``.
+        where: Beginning of the error's text.
+
+    Raises:
+        ArgumentError: No mode is called so.
 
     >>> mode_of("StepTweenChain").value
     'step_tween_chain'

@@ -47,8 +47,13 @@ _EVALUATED_AT_ONCE = 256
 class TweenState(TweenRunner):
     """A network being trained in a mode; ``network.tween(mode=..)`` makes one.
 
-    ``mode``: a name of ``TweenMode``. In the step modes layers run from the buffers of the tick before: the output is
-    that of an input ``delay`` ticks ago; all calls until ``reset`` then have batches of one size.
+    In the step modes layers run from the buffers of the tick before: the output is that of an input ``delay`` ticks
+    ago; all calls until ``reset`` then have batches of one size.
+
+    Args:
+        network: Network to train.
+        mode: Name of a ``TweenMode``.
+        config: Settings; None: the defaults.
 
     >>> from loom import Network
     >>> net = Network.from_json({"format": "loom/1", "input": {"shape": [2]}, "layers": [
@@ -103,13 +108,28 @@ class TweenState(TweenRunner):
     # steps
 
     def step(self, x: Any, target: Any, rate: float = 0.01, *, watch: bool = False) -> float:
-        """Move the network once; return the loss of the pass before the weights moved.
+        """Move the network once; of a batch the mean of the moves is made.
 
-        ``x``: a sample or a batch of them; ``target``: a class index (of a batch: one for each), or numbers of the
-        output's shape; several inputs or outputs by name. Of a batch the mean of the moves is made. The loss is the
-        squared gap summed over the output, the mean over samples; in ``normal`` and ``step`` it is the one that is made
-        small. ``watch``: note link budgets and gaps in ``report`` (tween modes). NotFinite if the loss is not finite:
-        nothing is changed then. ShapeError, ArgumentError, DTypeError for what does not fit.
+        The loss is the squared gap summed over the output, the mean over samples; in ``normal`` and ``step`` it is the
+        one that is made small.
+
+        Args:
+            x: Samples, or one; of several inputs by name.
+            target: Class index (of a batch: one for each), or numbers of the output's shape; of several outputs by
+                name.
+            rate: Learning rate.
+            watch: Whether link budgets and gaps are noted in ``report`` (tween modes).
+
+        Returns:
+            Loss of the pass before the weights moved.
+
+        Raises:
+            ArgumentError: The rate is no number, or too large; ``watch`` in a mode without link budgets; names are not
+                those of inputs or outputs; a class outside.
+            DTypeError: Not numbers, or not of the kind needed.
+            ShapeError: Samples or targets of another shape.
+            StateError: The network is being trained, or was changed or shared since.
+            NotFinite: The samples or the loss are not finite; nothing is changed.
         """
         where = "tween, step"
         rate = float(real(f"{where}, rate", rate))
@@ -124,7 +144,20 @@ class TweenState(TweenRunner):
             return self.move(given, wanted, rate, watch=watch)
 
     def move(self, given: Arrays, wanted: Arrays, rate: float, *, watch: bool = False) -> float:
-        """Move the network with arrays by name that were checked; the caller holds its turn."""
+        """Move the network with arrays by name that were checked; the caller holds its turn.
+
+        Args:
+            given: Inputs by name, checked.
+            wanted: Targets by name, checked.
+            rate: Learning rate.
+            watch: Whether link budgets and gaps are noted in ``report``.
+
+        Returns:
+            Loss of the pass before the weights moved.
+
+        Raises:
+            NotFinite: The loss is not finite; nothing is changed.
+        """
         self._require_same()
         self._require_unseen()
         require_rate(rate, self.number)
@@ -136,9 +169,20 @@ class TweenState(TweenRunner):
         return loss
 
     def tick(self, x: Any) -> Any:
-        """Advance all layers by a tick and move nothing (step modes); return the output, by name if there are several.
+        """Advance all layers by a tick and move nothing (step modes).
 
-        The first axis counts samples unless ``x`` is one alone.
+        Args:
+            x: Samples, or one; of several inputs by name.
+
+        Returns:
+            Output, of several by name; of one sample without its axis.
+
+        Raises:
+            ArgumentError: Names are not those of the inputs.
+            DTypeError: Not numbers, or not of the input's kind.
+            ShapeError: Samples of another shape.
+            StateError: The mode has no ticks; the network is being trained.
+            NotFinite: The samples or the outputs are not finite.
         """
         if not self.mode.is_step:
             raise StateError("tween, tick", f"the mode '{self.mode.value}' has no ticks", expected="a step mode",
@@ -152,7 +196,14 @@ class TweenState(TweenRunner):
         return {n: a[0] for n, a in found.items()} if is_mapping(found) else found[0]
 
     def advance(self, given: Arrays) -> None:
-        """Make a tick with arrays by name that were checked; the caller holds its turn."""
+        """Make a tick with arrays by name that were checked; the caller holds its turn.
+
+        Args:
+            given: Inputs by name, checked.
+
+        Raises:
+            NotFinite: The outputs are not finite.
+        """
         self._require_same()
         self._require_unseen()
         self._fit_buffers(len(next(iter(given.values()))))
@@ -176,7 +227,18 @@ class TweenState(TweenRunner):
         return made if len(made) > 1 else next(iter(made.values()))
 
     def diagnose(self, x: Any, target: Any) -> TweenReport:
-        """Return what an update with these samples would see; nothing is changed, no tick is made."""
+        """Return the report of an update with samples; nothing is changed, no tick is made.
+
+        Args:
+            x: Samples, or one; of several inputs by name.
+            target: Targets, as of ``step``.
+
+        Raises:
+            ArgumentError: Names are not those of inputs or outputs; a class outside.
+            DTypeError: Not numbers, or not of the kind needed.
+            ShapeError: Samples or targets of another shape.
+            StateError: The mode has no link budgets; the network is being trained.
+        """
         if not self.mode.is_tween:
             raise StateError("tween, diagnose", f"the mode '{self.mode.value}' has no link budgets",
                              expected="a tween mode", got=self.mode.value, remedy="Make another state")  # fmt: skip
@@ -219,10 +281,20 @@ class TweenState(TweenRunner):
         return found
 
     def record(self, x: Any, target: Any) -> tuple[dict[str, Tensor], Pairs]:
-        """Return the outputs and updates of an update's program, for samples like these, as ``loom.export`` takes them.
+        """Return the outputs and updates of an update's program, as ``loom.export`` takes them; nothing is run.
 
         Its inputs are ``x0``, .. and ``y0``, .. in the network's order (classes as i32), and ``rate``; its output is
-        the loss. Nothing is run. StateError in ``normal`` and ``step``: ``network.step().record`` has those of ticks.
+        the loss.
+
+        Args:
+            x: Samples like those to come.
+            target: Targets like those to come, as of ``step``.
+
+        Raises:
+            ArgumentError: Names are not those of inputs or outputs; a class outside.
+            DTypeError: Not numbers, or not of the kind needed.
+            ShapeError: Samples or targets of another shape.
+            StateError: The mode is ``normal`` or ``step``: ``network.step().record`` has the programs of ticks.
         """
         if not self.mode.is_tween:
             raise StateError("tween, record", f"the mode '{self.mode.value}' is a training's own programs",
@@ -246,15 +318,31 @@ class TweenState(TweenRunner):
         self, x: Any, y: Any, *, validation: tuple[Any, Any] | None = None, resume: bool = False,
         report: Callable[[Progress], None] | None = None, **settings: Any,
     ) -> TweenHistory:  # fmt: skip
-        """Train with samples ``x`` (n, *shape) and targets ``y`` (n, ...) for epochs; return what it went through.
+        """Train with samples and targets for epochs; return the history.
 
-        ``settings``: epochs, batch_size, rate, schedule (a name, or one in place of the rate), shuffle, seed, as
-        ``FitSettings`` has them. Layers that scale the input learn their scales first, as in ``network.train``. Every
-        ``config.evaluate_every`` epochs, and after the last, the deviation score is measured, on ``validation`` if
-        that is given; the best weights are put back at the end. In a step mode each batch is held until it has come
-        through, then for ``config.ticks`` ticks that train; samples that fill no batch wait for another epoch's order.
-        ``resume``: go on from where the last ``fit`` was, up to ``epochs`` in all. ``report`` is told after every
-        batch. Errors are those of ``step``.
+        Layers that scale the input learn their scales first, as in ``network.train``. Every ``config.evaluate_every``
+        epochs, and after the last, the deviation score is measured, on ``validation`` if that is given; the best
+        weights are put back at the end. In a step mode each batch is held until it has come through, then for
+        ``config.ticks`` ticks that train; samples that fill no batch wait for another epoch's order.
+
+        Args:
+            x: Samples (n, *shape), of several inputs by name.
+            y: Targets (n, ...), of several outputs by name.
+            validation: Pair of samples and targets that the score is measured on; None: ``x`` and ``y``.
+            resume: Whether it goes on from where the last ``fit`` was, up to ``epochs`` in all.
+            report: Function of a ``Progress``, called after every batch; None: none.
+            **settings: Settings of ``FitSettings``.
+
+        Returns:
+            History of losses, rates, measures and scores.
+
+        Raises:
+            ArgumentError: A setting is unusable; not a pair; names are not those of inputs or outputs; a class outside;
+                ``report`` is no function.
+            DTypeError: Not numbers, or not of the kind needed.
+            ShapeError: Samples or targets of another shape, or in another number.
+            StateError: The network is being trained; ``prune`` of weights that are another network's too.
+            NotFinite: The samples or the loss are not finite.
         """
         where = "tween, fit"
         found, (given, wanted) = read_settings(settings, where), self._read_samples(x, y, where)
@@ -286,7 +374,11 @@ class TweenState(TweenRunner):
         return given, self._read_targets(y, given, False, where)
 
     def predict(self, given: Arrays) -> dict[str, Array]:
-        """Return the outputs by name for arrays that were checked, layers that are bypassed left out."""
+        """Return the outputs by name for arrays that were checked, layers that are bypassed left out.
+
+        Args:
+            given: Inputs by name, checked.
+        """
         names, count = self.model.network.outputs, len(next(iter(given.values())))
         made: list[list[Array]] = []
         for cut in batches(count, _EVALUATED_AT_ONCE):
@@ -295,7 +387,14 @@ class TweenState(TweenRunner):
         return {n: np.concatenate([outs[i] for outs in made]) for i, n in enumerate(names)}
 
     def remove(self, names: frozenset[str]) -> dict[str, str]:
-        """Take layers out of the network; return old name -> new name of those that stay."""
+        """Take layers out of the network.
+
+        Args:
+            names: Names of layers.
+
+        Returns:
+            Old names of those that stay, with their new ones.
+        """
         spec, new = without(self.model.network, names)
         renamed = {old: f"{new[part]}.{key}" for old, part, key in _arrays_by_node(self.model) if part in new}
         self.velocities = {renamed[n]: v for n, v in self.velocities.items() if n in renamed}
@@ -304,7 +403,12 @@ class TweenState(TweenRunner):
         return new
 
     def rebuild(self, spec: NetworkSpec, weights: Arrays) -> None:
-        """Have the network be that of a document, with these weights; one of the same document is only written to."""
+        """Have the network be that of a document, with these weights; one of the same document is only written to.
+
+        Args:
+            spec: Description of the network.
+            weights: Arrays by name.
+        """
         if spec == self.model.network:
             self.model.load(weights)
             return
@@ -341,7 +445,15 @@ class TweenState(TweenRunner):
         return f"<TweenState of {self.network!r}: {self.mode.value}, {self.steps} steps>"
 
     def restore(self, arrays: Arrays, batch: int) -> None:
-        """Take what ``arrays()`` gave of a state of the same network, mode and config."""
+        """Take the arrays of a state of the same network, mode and config.
+
+        Args:
+            arrays: Arrays that ``arrays()`` gave.
+            batch: Samples of its buffers; 0: it has none.
+
+        Raises:
+            StateError: Arrays of another state.
+        """
         self._drop_buffers()
         if batch:
             self._fit_buffers(batch)

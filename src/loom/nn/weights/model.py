@@ -101,9 +101,11 @@ class Model(HeldWeights):
         return found
 
     def _store(self, name: str, values: Any, shape: tuple[int, ...]) -> Tensor:
-        if isinstance(values, QuantizedTensor) and set(values.shape) != set(shape):
-            raise ShapeError("loom.nn.Model", f"weight {name!r} has another shape", got=values.shape,
-                             expected=f"rows of output features, of {shape}",
+        is_kept = isinstance(values, QuantizedTensor)  # whose rows are of output features
+        given = np.shape(values)
+        if sorted(given) != sorted(shape) if is_kept else given != tuple(shape):
+            raise ShapeError("loom.nn.Model", f"weight {name!r} has another shape", got=given,
+                             expected=f"rows of output features, of {shape}" if is_kept else shape,
                              remedy="Check which network it is of")  # fmt: skip
         if isinstance(values, Tensor | QuantizedTensor):
             return cast("Tensor", values)  # products and lookups take either

@@ -214,9 +214,8 @@ def _dropout(call: NodeCall, x: Tensor) -> Made:
     call.integer("seed")
     if call.opset < 12:
         call.real("ratio")
-    if training and ratio != 0 and call.scope.learning is not None:
-        keep = call.scope.learning.keep(x.shape, ratio)
-        return [lt.where(keep, x / (1 - ratio), lt.zeros_like(x)), keep]
+    if training and ratio != 0 and call.scope.run is not None:
+        return list(call.drop(x, ratio if call.scope.run.training else 0))
     if training and ratio != 0:
         raise call.refusal("dropout in training draws numbers that ONNX does not define", expected="training_mode 0",
                            got="1")  # fmt: skip

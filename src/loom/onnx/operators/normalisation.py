@@ -26,9 +26,9 @@ def _batch_normalization(call: NodeCall) -> Made:
     training = call.flag("training_mode") if call.opset >= 14 else False
     if (call.opset < 9 and not call.integer("spatial", 1)) or (call.opset < 7 and not call.flag("is_test")):
         raise call.refusal("only by channels, and by means that are given", expected="spatial 1, is_test 1")
-    learning, places = call.scope.learning, (call.value(3), call.value(4))
-    if learning is not None and learning.batch_statistics is not None:
-        training = learning.batch_statistics
+    run, places = call.scope.run, (call.value(3), call.value(4))
+    if run is not None:
+        training = run.training and (training or run.batch_statistics)
     wide = wide_of(x)
     parts: list[Tensor] = [lt.cast(p, wide.dtype) for p in (scale, bias, mean, var)]
     scale, bias, mean, var = parts
@@ -42,8 +42,8 @@ def _batch_normalization(call: NodeCall) -> Made:
     found = (wide - by_channel(own_mean, x.ndim)) * factor + by_channel(bias, x.ndim)
     running = [old * momentum + new * (1 - momentum) for old, new in ((mean, own_mean), (var, own_var))]
     kept = [lt.cast(r, call.tensor(3).dtype) for r in running]
-    if learning is not None:
-        learning.updates += [(p, r) for p, r in zip(places, kept, strict=True) if is_parameter(p)]
+    if run is not None:
+        run.updates.update({p.name: r for p, r in zip(places, kept, strict=True) if is_parameter(p)})
     return [lt.cast(found, x.dtype), *kept]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from loom import tensor as lt
-from loom.importers.cuts import cut_into, pad_by_number, pad_by_places
+from loom.importers.cuts import cut_into, pad_by_number, pad_by_places, pixels_to_channels, spread_channels
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.values import Value
 from loom.tensor.arrays.tensor import Tensor
@@ -247,10 +247,9 @@ def _depth_to_space(call: NodeCall, x: Tensor) -> Made:
     n, c, h, w = x.shape
     if size < 1 or c % (size * size):
         raise call.refusal("blocksize does not divide the channels", expected=c, got=size)
-    if call.text("mode", "DCR", ("DCR", "CRD")) == "DCR":
-        parts = lt.permute(lt.reshape(x, (n, size, size, c // size**2, h, w)), (0, 3, 4, 1, 5, 2))
-    else:
-        parts = lt.permute(lt.reshape(x, (n, c // size**2, size, size, h, w)), (0, 1, 4, 2, 5, 3))
+    if call.text("mode", "DCR", ("DCR", "CRD")) == "CRD":
+        return spread_channels(x, size)
+    parts = lt.permute(lt.reshape(x, (n, size, size, c // size**2, h, w)), (0, 3, 4, 1, 5, 2))
     return lt.reshape(parts, (n, c // size**2, h * size, w * size))
 
 
@@ -260,10 +259,9 @@ def _space_to_depth(call: NodeCall, x: Tensor) -> Made:
     n, c, h, w = x.shape
     if size < 1 or h % size or w % size:
         raise call.refusal("blocksize does not divide the image", expected=(h, w), got=size)
-    if call.text("mode", "DCR", ("DCR", "CRD")) == "DCR":
-        parts = lt.permute(lt.reshape(x, (n, c, h // size, size, w // size, size)), (0, 3, 5, 1, 2, 4))
-    else:
-        parts = lt.permute(lt.reshape(x, (n, c, h // size, size, w // size, size)), (0, 1, 3, 5, 2, 4))
+    if call.text("mode", "DCR", ("DCR", "CRD")) == "CRD":
+        return pixels_to_channels(x, size)
+    parts = lt.permute(lt.reshape(x, (n, c, h // size, size, w // size, size)), (0, 3, 5, 1, 2, 4))
     return lt.reshape(parts, (n, c * size * size, h // size, w // size))
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from loom import tensor as lt
 from loom.importers.promotion import cast, wide
-from loom.pytorch.operators.random import drop
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.arrays.tensor import Tensor
 
@@ -58,4 +57,4 @@ def _with_dropout(call: OpCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | 
     else:
         seen = lt.broadcast_to(seen, scores.shape)
         chances = lt.where(seen, lt.softmax(lt.where(seen, scores, -math.inf)), 0.0)
-    return lt.matmul(cast(drop(call, chances, p)[0], v.dtype), v)
+    return lt.matmul(cast(call.drop(chances, p)[0], v.dtype), v)

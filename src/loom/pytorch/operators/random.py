@@ -14,17 +14,7 @@ from loom.nn.base.random import keep_mask
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.arrays.tensor import Tensor
 
-__all__ = ["drop"]
-
-
-def drop(call: OpCall, x: Tensor, p: float) -> tuple[Tensor, Tensor]:
-    """Return a tensor with elements made 0 with a chance, the others over what is left; and which are left."""
-    if p == 0:
-        return x, call.full(x.shape, True, lt.bool)
-    if p == 1:
-        return x * 0, call.full(x.shape, False, lt.bool)
-    keep = keep_mask(call.scope.words(x.shape, call.where), p)
-    return lt.where(keep, x / (1 - p), 0.0), keep
+__all__: list[str] = []
 
 
 @operator("dropout", "feature_dropout", "native_dropout")
@@ -34,8 +24,8 @@ def _dropout(call: OpCall, x: Tensor) -> Made:
         return x if call.base != "native_dropout" else [x, call.full(x.shape, True, lt.bool)]
     if call.base == "feature_dropout":
         ones = lt.ones((*x.shape[:2], *(1,) * (x.ndim - 2)), x.dtype)
-        return x * drop(call, ones, p)[0]
-    found, keep = drop(call, x, p)
+        return x * call.drop(ones, p)[0]
+    found, keep = call.drop(x, p)
     return [found, keep] if call.base == "native_dropout" else found
 
 
@@ -46,14 +36,14 @@ def _alpha_dropout(call: OpCall, x: Tensor) -> Made:
         return x
     alpha = -1.7580993408473766
     a = 1 / math.sqrt((1 - p) * (1 + p * alpha * alpha))
-    keep = keep_mask(call.scope.words(x.shape, call.where), p)
+    keep = keep_mask(call.words(x.shape), p)
     return lt.where(keep, x, alpha) * a - a * alpha * p
 
 
 @operator("bernoulli")
 def _bernoulli(call: OpCall, x: Tensor) -> Made:
     p = call.value("p")
-    drawn = call.scope.words(x.shape, call.where)
+    drawn = call.words(x.shape)
     if p is None or isinstance(p, Tensor):
         chance = wide(x if p is None else p)
         return cast(lt.cast(drawn, "f64") * 2.0**-32 < lt.cast(chance, "f64"), call.out)
@@ -61,7 +51,7 @@ def _bernoulli(call: OpCall, x: Tensor) -> Made:
 
 
 def _uniform(call: OpCall, shape: tuple[int, ...]) -> Tensor:
-    words = call.scope.words(shape, call.where)
+    words = call.words(shape)
     return lt.cast(words.map("shr", 8), "f32") * 2.0**-24
 
 

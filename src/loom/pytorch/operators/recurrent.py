@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from loom import tensor as lt
-from loom.pytorch.operators.random import drop
 from loom.pytorch.registry import Made, OpCall, operator
 from loom.tensor.arrays.tensor import Tensor
 
@@ -75,7 +74,7 @@ def _recurrent(call: OpCall, x: Tensor) -> Made:
                 end.append(value)  # type: ignore[arg-type]
         x = made[0] if ways == 1 else lt.concat(made, -1)
         if rate and training and layer + 1 < layers:
-            x = drop(call, x, rate)[0]
+            x = call.drop(x, rate)[0]
     states = [lt.stack(end, 0) for end in ends]
     return [lt.transpose(x, 0, 1) if batch_first else x, *states]
 

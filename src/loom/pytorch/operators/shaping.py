@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from loom import tensor as lt
-from loom.importers.cuts import cut, cut_into, pad_by_number, pad_by_places
+from loom.importers.cuts import cut, cut_into, pad_by_number, pad_by_places, pixels_to_channels, spread_channels
 from loom.importers.promotion import cast as to_type
 from loom.importers.promotion import meet
 from loom.pytorch.registry import Made, OpCall, operator
@@ -327,17 +327,9 @@ def _shuffle(call: OpCall, x: Tensor) -> Made:
         groups = call.integer("groups")
         split = lt.reshape(x, (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]))
         return lt.reshape(lt.transpose(split, 1, 2), x.shape)
-    *lead, c, h, w = x.shape
-    d = len(lead)
     if call.base == "pixel_shuffle":
-        r = call.integer("upscale_factor")
-        split = lt.reshape(x, (*lead, c // (r * r), r, r, h, w))
-        order = (*range(d), d, d + 3, d + 1, d + 4, d + 2)
-        return lt.reshape(lt.permute(split, order), (*lead, c // (r * r), h * r, w * r))
-    r = call.integer("downscale_factor")
-    split = lt.reshape(x, (*lead, c, h // r, r, w // r, r))
-    order = (*range(d), d, d + 2, d + 4, d + 1, d + 3)
-    return lt.reshape(lt.permute(split, order), (*lead, c * r * r, h // r, w // r))
+        return spread_channels(x, call.integer("upscale_factor"))
+    return pixels_to_channels(x, call.integer("downscale_factor"))
 
 
 # padding

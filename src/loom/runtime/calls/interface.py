@@ -19,7 +19,7 @@ from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import is_list
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Memory, Param
-from loom.ir.passes.limit import limited
+from loom.ir.passes.limit import limit
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.calls.knownlengths import Lengths, Settled
 from loom.runtime.chain.arguments import bound_shape, encode_params, verified_kernel
@@ -33,6 +33,7 @@ __all__ = ["MISSING", "Interface", "interface_of"]
 MISSING: Any = object()
 """Stands for an argument that was not given."""
 _FLOATS = {"f32": (struct.Struct("<f"), struct.Struct("<I")), "f64": (struct.Struct("<d"), struct.Struct("<Q"))}
+_ZEROS = 0, 1 << 31
 _MOST_SIZES = 256
 _OFTEN, _SELDOM = 4, 16
 """So many calls of a form that go the whole way are looked at in vain, before only every so-manieth one is."""
@@ -126,7 +127,7 @@ class Interface:
         """Return the same with a kernel that runs as many lanes as it is told: three numbers behind its own."""
         if self._limited is None:
             made = copy(self)
-            made.kernel = limited(self.kernel)
+            made.kernel = limit(self.kernel)
             made.inside = Lengths(made.kernel)
             made._trials = None
             self._limited = made
@@ -165,7 +166,7 @@ class Interface:
 
     def signature(self) -> str:
         """Return the parameters as they are declared."""
-        kinds = {m.name: f"{_ACCESS[m.access.value]}[{_held(m)}]" for _, m in self.buffers}
+        kinds = {m.name: f"{_ACCESS[m.access.value]}[{_describe_type(m)}]" for _, m in self.buffers}
         kinds |= {p.name: str(p.dtype) + _default(p) for _, p in self.params}
         return ", ".join(f"{name}: {kinds[name]}" for name in self.names) or "none"
 
@@ -173,7 +174,7 @@ class Interface:
         """Return the parameters, then the lengths of what is bound, as 64-bit words; errors as of a dispatch."""
         found = self._given(values)
         if self.lengths:
-            shapes = {m.name: bound_shape(m, _shaped(values[place]), self.where) for place, m in self.buffers if m.ndim}
+            shapes = {m.name: bound_shape(m, _like(values[place]), self.where) for place, m in self.buffers if m.ndim}
             found += [shapes[p.extent[0]][p.extent[1]] for _, p in self.lengths if p.extent is not None]
         return found
 
@@ -185,8 +186,10 @@ class Interface:
             if kind is float and dtype.name in _FLOATS:
                 numbers, bits = _FLOATS[dtype.name]
                 try:
-                    found.append(bits.unpack(numbers.pack(value))[0])
-                    continue
+                    word = bits.unpack(numbers.pack(value))[0]
+                    if word not in _ZEROS or value == 0.0:  # else the thread may be one that flushes what is small
+                        found.append(word)
+                        continue
                 except OverflowError:
                     pass
             elif kind is int and dtype.is_integer and dtype.minimum <= value <= dtype.maximum:
@@ -261,12 +264,12 @@ def _plain(buffers: Sequence[tuple[int, Memory]]) -> tuple[tuple[int, np.dtype[A
     return tuple((place, memory.dtype.numpy) for place, memory in buffers)
 
 
-def _shaped(given: Any) -> Any:
+def _like(given: Any) -> Any:
     """Return what has the shape of what a buffer is given."""
     return given if hasattr(given, "shape") or not is_list(given) else np.empty(np.shape(given), np.bool_)
 
 
-def _held(memory: Memory) -> str:
+def _describe_type(memory: Memory) -> str:
     return f"{memory.record or memory.fixed or memory.dtype}{f', {memory.ndim}' * (memory.ndim > 1)}"
 
 

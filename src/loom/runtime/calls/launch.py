@@ -52,8 +52,8 @@ def launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, Any
     if interface.plain and groups is None:
         again = _again(interface, args, named)
         if again is not None:
-            form, key, kept, arrays, words = again
-            kept.run(*arrays, numbers=words)
+            form, key, kept, arrays, starts, words = again
+            kept.run_at(arrays, starts, words)
             offer(called, form, key, device(None), args, named, interface)
             return None
     settings: dict[str, Any] = {}
@@ -72,7 +72,7 @@ def launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, Any
     left_out = _left_out(interface, values, settings)
     arrays = [values[place] for place, _ in interface.buffers if isinstance(values[place], Readable)]
     if left_out:
-        recorded = _recorded(function, interface, values, left_out, settings, arrays)
+        recorded = _record(function, interface, values, left_out, settings, arrays)
         if recorded is not None:
             return recorded
     where = device(settings["on"]) if settings.get("on") is not None else arrays[0].home if arrays else None
@@ -87,10 +87,10 @@ def launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, Any
 
 def _again(
     interface: Interface, args: tuple[Any, ...], named: dict[str, Any]
-) -> tuple[CallForm, Hashable, Kept, list[Array], list[int]] | None:
+) -> tuple[CallForm, Hashable, Kept, list[Array], list[int], list[int]] | None:
     """Return the program kept for a call like one before, with nothing but arrays of the host used in place.
 
-    With its key, and the form of the call.
+    With its key, the form of the call, where the arrays start, and the numbers.
 
     None for any other call, also one that is wrong: it goes the whole way.
     """
@@ -133,7 +133,7 @@ def _again(
         return None
     key = _key(form, sizes, form.words(words), where, reports=False)
     kept = find_kept(key, where)
-    return None if kept is None else (form, key, kept, arrays, form.words(words))
+    return None if kept is None else (form, key, kept, arrays, [start for start, _ in ends], form.words(words))
 
 
 def run_over(
@@ -242,7 +242,7 @@ def _is_shape(given: Any) -> bool:
     )
 
 
-def _recorded(
+def _record(
     function: KernelFunction, interface: Interface, values: list[Any], left_out: list[Memory], settings: dict[str, Any],
     arrays: Sequence[Any],
 ) -> Any:  # fmt: skip

@@ -88,7 +88,7 @@ def encode_params(
 def _in_order(kernel: VerifiedKernel, params: Any, where: str) -> list[Any]:
     """Return one value for each declared parameter, defaults where none is given."""
     declared = kernel.given
-    names = ", ".join(_declared(p) for p in declared) or "none"
+    names = ", ".join(_declaration(p) for p in declared) or "none"
     is_one = isinstance(params, (str, bytes)) or getattr(params, "ndim", 1) == 0
     if is_one or not hasattr(params, "__len__") or not hasattr(params, "__getitem__"):
         raise DTypeError(
@@ -121,7 +121,7 @@ def _in_order(kernel: VerifiedKernel, params: Any, where: str) -> list[Any]:
     return [by_name.get(p.name, p.default) for p in declared]
 
 
-def _declared(param: Param) -> str:
+def _declaration(param: Param) -> str:
     return f"{param.name}: {param.dtype}" + ("" if param.default is None else f" = {param.default!r}")
 
 
@@ -153,10 +153,10 @@ def _column(param: Param, value: Any, repeats: int, where: str) -> np.ndarray[An
                 where, f"does not fit {param.dtype}", expected=f"{param.dtype.minimum} to {param.dtype.maximum}",
                 got=lowest if lowest < param.dtype.minimum else highest, remedy="Declare a wider type",
             )  # fmt: skip
-    return _converted(param.dtype, np.atleast_1d(array), where)
+    return _convert(param.dtype, np.atleast_1d(array), where)
 
 
-def _converted(dtype: DType, array: np.ndarray[Any, Any], where: str) -> np.ndarray[Any, Any]:
+def _convert(dtype: DType, array: np.ndarray[Any, Any], where: str) -> np.ndarray[Any, Any]:
     """Return values of a kind that fits as ``dtype``; a finite number must stay finite."""
     if not dtype.is_float:
         return array.astype(dtype.numpy)

@@ -204,7 +204,7 @@ def groups_of_lanes(kernel: VerifiedKernel, lanes: Any, where: str) -> tuple[int
     if not 1 <= len(sizes) <= 3:
         raise ShapeError(
             f"{where}, lanes", "too many axes" if sizes else "no axes", expected="a number, or up to three", got=lanes,
-            remedy=f"Write {_merged(sizes, _dimensions(_reach(kernel)))}" if sizes else "Write lanes=n",
+            remedy=f"Write {_merge(sizes, _dimensions(_reach(kernel)))}" if sizes else "Write lanes=n",
         )  # fmt: skip
     found = groups_of(kernel, lanes_along(lanes, where))
     reach = _reach(kernel) if found[1:] != (1, 1) else ""
@@ -214,7 +214,7 @@ def groups_of_lanes(kernel: VerifiedKernel, lanes: Any, where: str) -> tuple[int
             raise ArgumentError(
                 f"{where}, lanes", f"the kernel does not ask for its lane along dimension {twice[0]}",
                 expected="a number for its own", got=lanes,
-                remedy=f"Write {_merged(sizes, _dimensions(reach))}, or loom.global_id({twice[0]}) in the kernel",
+                remedy=f"Write {_merge(sizes, _dimensions(reach))}, or loom.global_id({twice[0]}) in the kernel",
             )  # fmt: skip
     return found
 
@@ -257,7 +257,7 @@ def _dimensions(reach: Reach | str) -> int:
     return max((d + 1 for d in range(3) if asked[d]), default=1)
 
 
-def _merged(sizes: Sequence[int], axes: int) -> str:
+def _merge(sizes: Sequence[int], axes: int) -> str:
     """Return lanes of fewer axes, as many in all, as a caller writes them."""
     first, rest = sizes[: len(sizes) - axes + 1], sizes[len(sizes) - axes + 1 :]
     shape = [math.prod(first), *rest]

@@ -22,7 +22,7 @@ from loom.core.process.forks import hold_over_forks
 from loom.ir.interp import current_debug
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.chain.timeline import Timeline
-from loom.runtime.memory.storage import HostSlot, Storage
+from loom.runtime.memory.storage import HostSlot, HostStorage, Storage
 from loom.runtime.port.device import Device, DirectDispatch
 from loom.runtime.port.profile import active_profile
 
@@ -114,6 +114,15 @@ class Kept:
             for params, column, position in self._numbers:
                 params[0, column] = numbers[position]
             self._program.run_over(memory)
+
+    def run_at(self, arrays: Sequence[np.ndarray[Any, Any]], starts: Sequence[int], numbers: Sequence[int]) -> None:
+        """Run over contiguous arrays that no program is bound to, whose memory starts there."""
+        if self._is_plain and current_debug() is None:
+            self.run_over(
+                [HostStorage(array, array, start) for array, start in zip(arrays, starts, strict=True)], numbers
+            )
+        else:
+            self.run(*arrays, numbers=numbers)
 
     def launch(
         self, memory: Sequence[np.ndarray[Any, Any] | Storage], numbers: Sequence[int], timeline: Timeline,

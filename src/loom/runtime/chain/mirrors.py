@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.arrays import plain, shared
+from loom.core.arrays import plain, share
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_array, is_scalar
 from loom.ir.kernel import Memory
@@ -50,7 +50,7 @@ def as_data(given: Any, memory: Memory, where: str) -> Any:
             where, "a kernel may not write what another library differentiates", expected="an array without gradient",
             got=type(given).__name__, remedy="Pass x.detach()",
         )  # fmt: skip
-    return shared(given, where)[0]
+    return share(given, where)[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -225,7 +225,11 @@ class Program(ProcessBound):
             self._use = Use(self._domain, lasting=True)
 
     def direct(self, slots: Sequence[HostSlot]) -> DirectDispatch | None:
-        """Return what it runs if that is one small dispatch over ``slots``; else None."""
+        """Return what it runs if that is one small dispatch over ``slots``; else None.
+
+        Args:
+            slots: Slots, each for memory of the host.
+        """
         inner = self._inner
         if self.moves is not None or self._doubts or not isinstance(inner, DirectProgram):
             return None
@@ -357,7 +361,14 @@ class Program(ProcessBound):
                 watch.drop()
 
     def takes(self, slots: Sequence[HostSlot]) -> bool:
-        """Be ready to ``run_over`` memory for slots; False for what uses more than those, or may have faults."""
+        """Be ready to ``run_over`` memory for slots; False for what uses more than those, or may have faults.
+
+        Args:
+            slots: Slots, each for memory of the host.
+
+        Returns:
+            Whether ``run_over`` may be called.
+        """
         inner, is_vouched = self._inner, self._guarantee is not Guarantee.FAST and not self._doubts
         if is_vouched and self.moves is None and self.pacer is None and not any(self._touched.fixed):
             if isinstance(inner, InPlace) and inner.takes(slots):
@@ -368,6 +379,9 @@ class Program(ProcessBound):
         """Run as ``run`` does over memory for the slots that it ``takes``, which is not entered in ``order``.
 
         Until this returns nobody else writes what it reads, or uses what it writes; what writes it is over.
+
+        Args:
+            memory: Memory for each slot.
         """
         timeline, late, number = self._timeline, None, 0
 

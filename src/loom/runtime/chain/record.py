@@ -406,13 +406,13 @@ def _one_each(declared: Sequence[Memory], buffers: Any, where: str) -> list[Any]
         stray = next((name for name in by_name if name not in names), None)
         if stray is not None:
             raise ArgumentError(
-                where, f"the kernel has no buffer {stray!r}", expected=_described(declared), got=repr(stray),
+                where, f"the kernel has no buffer {stray!r}", expected=_describe(declared), got=repr(stray),
                 remedy=near_matches(str(stray), names),
             )  # fmt: skip
         missing = next((name for name in names if name not in by_name), None)
         if missing is not None:
             raise ArgumentError(
-                where, f"buffer {missing!r} is not given", expected=_described(declared), got=", ".join(by_name),
+                where, f"buffer {missing!r} is not given", expected=_describe(declared), got=", ".join(by_name),
                 remedy=f"Add {missing!r} to the buffers",
             )  # fmt: skip
         return [by_name[name] for name in names]
@@ -424,13 +424,13 @@ def _one_each(declared: Sequence[Memory], buffers: Any, where: str) -> list[Any]
     listed = cast("Sequence[Any]", buffers)
     if len(listed) != len(declared):
         raise ArgumentError(
-            where, f"the kernel has {len(declared)} buffers", expected=_described(declared), got=len(listed),
+            where, f"the kernel has {len(declared)} buffers", expected=_describe(declared), got=len(listed),
             remedy="Bind one for each, in order",
         )  # fmt: skip
     return list(listed)
 
 
-def _described(declared: Sequence[Memory]) -> str:
+def _describe(declared: Sequence[Memory]) -> str:
     return ", ".join(f"{m.name}: {m.record or m.dtype}{f', {m.ndim}-d' * bool(m.ndim)}" for m in declared) or "none"
 
 

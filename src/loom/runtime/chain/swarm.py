@@ -121,13 +121,13 @@ class Swarm:
                 program.ready("launch")  # StateError if it was freed
             if self._woven is None or current_debug() is not None or active_profile() is not None:
                 return tuple(program.launch() for program in self._programs)
-            inner = self._launched(self._woven)
+            inner = self._launch(self._woven)
             runs = tuple(Submission(inner, program.name, program.timeline) for program in self._programs)
             for program, run in zip(self._programs, runs, strict=True):
                 program.latest = run.number
             return runs
 
-    def _launched(self, woven: DeviceProgram) -> DeviceSubmission:
+    def _launch(self, woven: DeviceProgram) -> DeviceSubmission:
         """Start a run of all, after those of others that use their storage."""
         uses: list[Use] = []
         inner: DeviceSubmission | None = None

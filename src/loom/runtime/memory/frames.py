@@ -22,7 +22,7 @@ from loom.core.given import is_list
 from loom.core.tracebacks import brief_class
 from loom.runtime.memory.storage import Storage
 
-__all__ = ["Frame", "checked_shape", "take_frame"]
+__all__ = ["Frame", "require_shape", "take_frame"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _FAST = 1
@@ -100,7 +100,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def checked_shape(shape: Any, where: str) -> tuple[int, int]:
+def require_shape(shape: Any, where: str) -> tuple[int, int]:
     """Return (height, width), both at least 1; ShapeError otherwise."""
     sides: tuple[Any, ...] = tuple(shape) if is_list(shape) else ()
     whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and 0 < n <= _LARGEST_SIDE for n in sides)
@@ -129,7 +129,7 @@ class Drawn(Protocol):
 def take_frame(unit: Drawn, shape: Any, binding: str, offset: int) -> Frame:
     """Return words of a unit's binding as a picture, after what was launched before."""
     where = f"{unit.name}.present"
-    height, width = checked_shape(shape, where)
+    height, width = require_shape(shape, where)
     held = unit.memory().get(binding) if isinstance(binding, str) else None
     if held is not None and held[1] not in (None, u32):
         raise DTypeError(

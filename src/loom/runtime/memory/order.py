@@ -20,8 +20,17 @@ from loom.core.errors import StateError
 from loom.core.process.forks import hold_over_forks
 
 __all__ = [
-    "BOUNDS", "UNTRACKED", "Use", "Uses", "enter", "is_settled", "settle_uses", "touching", "tracked_at", "uses_at",
-]  # fmt: skip
+    "BOUNDS",
+    "UNTRACKED",
+    "Use",
+    "Uses",
+    "enter",
+    "is_settled",
+    "settle_uses",
+    "touching",
+    "tracked_at",
+    "uses_at",
+]
 
 _SLICE_SECONDS = 0.05
 _FEW = 4

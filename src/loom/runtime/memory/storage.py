@@ -28,6 +28,8 @@ __all__ = [
 
 _ALIGNMENT = 64
 _BYTES = np.dtype(np.uint8)
+_AT_ONCE = 256
+"""Bytes that numpy copies without letting another thread of Python begin anything."""
 not_given: Any = object()
 """Stands for data that are not given."""
 
@@ -176,6 +178,8 @@ class HostStorage(BoundStorage):
     def read(self, offset: int, nbytes: int) -> np.ndarray[Any, Any]:
         """Return a copy of bytes."""
         check_range(self, offset, nbytes)
+        if self.uses is None and nbytes <= _AT_ONCE:
+            return self.bytes[offset : offset + nbytes].copy()
         with touching((self,)):
             return self.bytes[offset : offset + nbytes].copy()
 

@@ -79,7 +79,7 @@ class Resources:
     """Numbers the memory that dispatches touch; overlapping ranges get one number."""
 
     def __init__(self, dispatches: Iterable[Dispatch]) -> None:
-        storages = {id(s): s for d in dispatches for s in _touched(d)}
+        storages = {id(s): s for d in dispatches for s in _storage_of(d)}
         ordered = sorted(((s.extent(), key) for key, s in storages.items()))
         self.numbers: dict[int, int] = {}
         number, reach = -1, -1
@@ -104,7 +104,7 @@ class Resources:
         return self.numbers[id(storage)]
 
 
-def _touched(dispatch: Dispatch) -> list[Storage]:
+def _storage_of(dispatch: Dispatch) -> list[Storage]:
     extra = [dispatch.indirect[0]] if dispatch.indirect is not None else []
     return [b.storage for b in dispatch.bindings] + extra
 

@@ -20,8 +20,15 @@ if TYPE_CHECKING:
     from loom.runtime.port.times import Times
 
 __all__ = [
-    "Device", "DeviceInfo", "DeviceProgram", "DeviceSubmission", "DirectDispatch", "DirectProgram", "Driver", "InPlace",
-]  # fmt: skip
+    "Device",
+    "DeviceInfo",
+    "DeviceProgram",
+    "DeviceSubmission",
+    "DirectDispatch",
+    "DirectProgram",
+    "Driver",
+    "InPlace",
+]
 
 
 class DeviceSubmission(Protocol):
@@ -54,8 +61,8 @@ class DirectDispatch(NamedTuple):
     record: Any
     bindings: Any
     rows: tuple[int, ...]
-    sites: tuple[Any, ...]
-    kept: Any
+    sites: tuple[object, ...]
+    kept: object
 
 
 @runtime_checkable

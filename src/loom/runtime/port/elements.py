@@ -44,8 +44,8 @@ class DirectUse(NamedTuple):
     shape: str
     dtype: str
     device: str
-    reads: tuple[tuple[str, Any, bool], ...]
-    writes: tuple[tuple[str, Any, bool], ...]
+    reads: tuple[tuple[str, object, bool], ...]
+    writes: tuple[tuple[str, object, bool], ...]
 
 
 class Sized:

@@ -183,7 +183,7 @@ class Bindings:
         ):
             self._areas[name] = self._typed(name, spec[0], spec[1], where)
         else:
-            self._areas[name] = self._filled(name, spec, read_only=False)
+            self._areas[name] = self._fill(name, spec, read_only=False)
 
     def _typed(self, name: str, kind: Any, size: Any, where: str) -> Area:
         """Return zeroed memory of a type, a numpy dtype or a class of records, and of a size or a shape."""
@@ -201,13 +201,13 @@ class Bindings:
     def set_heap(self, array: Any, *, words: bool = False) -> None:
         """Add or replace the bulk binding that kernels only read; as untyped words if told to."""
         words = flag(words, f"{self._unit}.set_heap, words")
-        area = self._filled("heap", array, read_only=True)
+        area = self._fill("heap", array, read_only=True)
         self._areas["heap"] = replace(area, dtype=None, shape=None, record=None) if words else area
 
     def _allocate(self, nbytes: int) -> Storage:
         return LEDGER.allocate(self._device, nbytes, f"{self._unit}, memory")
 
-    def _filled(self, name: str, data: Any, *, read_only: bool) -> Area:
+    def _fill(self, name: str, data: Any, *, read_only: bool) -> Area:
         where = f"{self._unit}, binding {name!r}"
         if is_array(data) and data.dtype.names:
             array, dtype, record = np.ascontiguousarray(data), None, data.dtype

@@ -81,9 +81,9 @@ class OrderFreeRecording(ProductRecording):
         right = self.digits(b, what.b_batch, what.n, by_k=what.transpose_b, fours=fours)
         sums = self.sums(out, what.batches)
         if isinstance(cut, Slabs):
-            self.scaled_slabs(left, right, sums, whole, cut)
+            self.whole_slabs(left, right, sums, whole, cut)
         else:
-            self.scaled_tiles(left, right, sums, whole, cut)
+            self.whole_tiles(left, right, sums, whole, cut)
         self.finish(sums, out, 0, what.batches)
 
     def digits(self, x: Any, batch: tuple[int, ...], rows: int, *, by_k: bool, fours: bool = False) -> tuple[Any, Any]:
@@ -191,7 +191,7 @@ class OrderFreeRecording(ProductRecording):
         words = self.fitting(rows * blocks * planes_of(precision) * PLANE_WORDS)
         return self.allocate(words * i32.nbytes), self.allocate(rows * blocks * f32.nbytes)
 
-    def scaled_tiles(self, left: Any, right: Any, sums: Any, what: Multiplication, cut: Blocking) -> None:
+    def whole_tiles(self, left: Any, right: Any, sums: Any, what: Multiplication, cut: Blocking) -> None:
         """Pack whole numbers, several batches at a time, and multiply tiles of them."""
         kernel = multiply_tiles(cut.tile, what.types)
         for first, count, a_packed, b_packed in self.packing(left[0], right[0], what, cut.tile):
@@ -199,7 +199,7 @@ class OrderFreeRecording(ProductRecording):
             buffers = [a_packed, b_packed, left[1], right[1], self.which, sums]
             self.chain.dispatch(kernel, buffers, [*params, first, what.batches], groups)
 
-    def scaled_slabs(self, left: Any, right: Any, sums: Any, what: Multiplication, cut: Slabs) -> None:
+    def whole_slabs(self, left: Any, right: Any, sums: Any, what: Multiplication, cut: Slabs) -> None:
         """Multiply whole numbers where they are, a group for each tile and chunk."""
         grid, types = cut.grid, what.types
         is_word, fits = types.element.bits == 32, what.n % QUAD == 0

@@ -67,11 +67,10 @@ def record_matmul(
 ) -> None:
     """Record ``out = a @ b`` over storages of packed row-major matrices.
 
-    No dimension may be 0. ``schedule``: a
-    Blocking forces a cut with packing, a Slabs the way of GPUs, a Patch (of order-free products) that of units for
-    tiles of bytes. ShapeError if the partial sums are 2^32 or more.
+    No dimension may be 0. ``schedule``: a Blocking forces a cut with packing, a Slabs the way of GPUs, a Patch (of
+    order-free products) that of units for tiles of bytes. ShapeError if the partial sums are 2^32 or more.
     """
-    what, allocate = _with_dots(chain.device.caps, what.joined()), chain.device.allocate
+    what, allocate = _with_dots(chain.device.caps, what.merge_batches()), chain.device.allocate
     if what.types.order_free is not None:
         OrderFreeRecording(chain, what, allocate).record(a, b, out, schedule)
         return
@@ -85,7 +84,7 @@ def record_matmul(
     elif schedule is None and (min(what.m, what.n) <= _NARROW or what.m * what.n * what.k <= _SMALL):
         recording.direct(a, b, out)
     else:
-        recording.packed(a, b, out, cut)
+        recording.multiply_packed(a, b, out, cut)
 
 
 def _is_thin(what: Multiplication) -> bool:
@@ -117,7 +116,7 @@ def record_gathered(
     if not runs.size or (np.diff(runs, axis=1) != 1).any():
         return False
     recording = _Recording(chain, what, allocate or chain.device.allocate)
-    recording.gathered(a, rows_at, runs[:, 0], b, out, cut)
+    recording.multiply_gathered(a, rows_at, runs[:, 0], b, out, cut)
     return True
 
 
@@ -282,7 +281,7 @@ class _Recording(ProductRecording):
 
     # with packing
 
-    def packed(self, a: Any, b: Any, out: Any, cut: Blocking) -> None:
+    def multiply_packed(self, a: Any, b: Any, out: Any, cut: Blocking) -> None:
         """Pack both operands, several batches at a time, and multiply tiles."""
         what, tile, types = self.what, cut.tile, self.what.types
         stretch = stretch_of(what, tile)
@@ -307,7 +306,7 @@ class _Recording(ProductRecording):
 
     # through tables
 
-    def gathered(self, a: Any, rows_at: Any, k_at: Any, b: Any, out: Any, cut: Blocking) -> None:
+    def multiply_gathered(self, a: Any, rows_at: Any, k_at: Any, b: Any, out: Any, cut: Blocking) -> None:
         """Pack the right operand and multiply tiles of rows read through tables."""
         what, tile, types = self.what, cut.tile, self.what.types
         high, wide, blocks = -(-what.m // tile.rows), -(-what.n // tile.columns), -(-what.k // BLOCK)

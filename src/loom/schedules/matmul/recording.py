@@ -63,7 +63,7 @@ class Multiplication:
             found.append(np.broadcast_to(numbers, self.batch).reshape(-1))
         return np.concatenate(found)
 
-    def joined(self) -> Multiplication:
+    def merge_batches(self) -> Multiplication:
         """Return the same with the batches of ``a`` as rows of one matrix, if all are multiplied by one ``b``."""
         if self.batches == 1 or math.prod(self.b_batch) != 1 or self.transpose_a:
             return self
@@ -102,9 +102,9 @@ class ProductRecording:
         what = self.what
         if self.chunks == 1 and what.types.accumulator == what.types.result:
             return out
-        return self.allocate(self.counted(batches * self.chunks) * what.types.accumulator.nbytes)
+        return self.allocate(self.partial_size(batches * self.chunks) * what.types.accumulator.nbytes)
 
-    def counted(self, parts: int) -> int:
+    def partial_size(self, parts: int) -> int:
         """Return the elements of so many partial results; ShapeError if they are too many."""
         what = self.what
         size = parts * what.m * what.n
@@ -137,7 +137,7 @@ class ProductRecording:
         sums, split = self.sums(out, what.batches), cut.split and blocks > 1
         parts, target = blocks if split else self.chunks, sums
         if split:
-            target = self.allocate(self.counted(what.batches * blocks) * accumulator.nbytes)
+            target = self.allocate(self.partial_size(what.batches * blocks) * accumulator.nbytes)
         groups = (-(-what.n // grid.width), -(-what.m // grid.height), what.batches * parts)
         multiply(target, parts, BLOCK if split else CHUNK, groups)
         if split:

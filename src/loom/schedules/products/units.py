@@ -96,7 +96,7 @@ class _ViewedUnits(OrderFreeRecording):
             recording.of_digits(*digits, sums, precision, patch)
             return
         accumulator, parts = what.types.accumulator, recording.chunks
-        found = self.allocate(recording.counted(parts) * accumulator.nbytes)
+        found = self.allocate(recording.partial_size(parts) * accumulator.nbytes)
         recording.of_digits(*digits, found, precision, patch)
         first = (k.first // CHUNK * what.m + rows.first) * what.n + columns.first
         params = [part.m, part.n, what.m, what.n, first]

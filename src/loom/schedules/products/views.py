@@ -22,7 +22,7 @@ class OperandView:
     depths: np.ndarray[Any, Any]
 
     @classmethod
-    def strided(cls, buffer: Any, counts: tuple[int, int], strides: tuple[int, int], offset: int = 0) -> OperandView:
+    def of_strides(cls, buffer: Any, counts: tuple[int, int], strides: tuple[int, int], offset: int = 0) -> OperandView:
         """Return the view of elements that lie evenly along both."""
         places, depths = (np.arange(n, dtype=np.int64) * s for n, s in zip(counts, strides, strict=True))
         return cls(buffer, offset + places, depths)

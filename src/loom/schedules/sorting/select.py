@@ -20,7 +20,7 @@ from loom.kernels.maps.nest import Load, LoopNest, Store
 from loom.kernels.sort import search, search_threads, select, select_threads
 from loom.kernels.sort.heap import MOST_KEPT, first_of_rows
 from loom.kernels.sort.keys import DIGITS, Order, Records
-from loom.schedules.maps import THREADS, lanes_of, strided
+from loom.schedules.maps import THREADS, lanes_of, plan_strided
 from loom.schedules.recorder import Recorder, StorageLike
 from loom.schedules.sorting.sort import cut, plan_sort
 
@@ -168,5 +168,5 @@ def record_first(
     if k < n:
         part = LoopNest((rows, k), (Load(0, 0, (n, 1)),), (Store(0, 1, 0, (k, 1)),),
                         ((u64, Access.READ), (u64, Access.WRITE)))  # fmt: skip
-        copy = strided(part, lanes)
+        copy = plan_strided(part, lanes)
         chain.dispatch(copy.kernel, [positions, out], copy.params, copy.groups)

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from loom.ir.kernel import For, Kernel, While, walk
 
-__all__ = ["Limits", "PushLayout", "filled_lanes", "push_layout"]
+__all__ = ["Limits", "PushLayout", "lanes_filled_up", "push_layout"]
 
 _MOST_LANES = 1 << 32
 """Lanes of a dispatch along one dimension."""
@@ -51,7 +51,7 @@ class PushLayout:
         return 4 if self.in_table else 4 * self.words
 
 
-def filled_lanes(kernel: Kernel, whole: int) -> int:
+def lanes_filled_up(kernel: Kernel, whole: int) -> int:
     """Return how many lanes a workgroup is filled up to, a multiple of ``whole``; 0 if it is left as it is."""
     looping = any(isinstance(s, (For, While)) for s in walk(kernel.body))
     if kernel.workgroup[0] % whole == 0 or not looping:

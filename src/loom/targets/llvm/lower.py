@@ -15,7 +15,7 @@ import llvmlite.ir as ll
 from loom.ir.kernel import Kernel, Memory, Space, operands, walk
 from loom.ir.passes.expand import expand_extremes, expand_halves, expand_rounding
 from loom.ir.passes.faults import stop_at_faults
-from loom.ir.passes.packing import packed_values
+from loom.ir.passes.packing import values_to_pack
 from loom.ir.passes.scalarize import Scalarized, scalarize
 from loom.ir.passes.tiles import expand_tiles
 from loom.ir.passes.uniformity import Uniformity, analyse_uniformity, variable_homes
@@ -34,7 +34,7 @@ from loom.targets.llvm.flow.places import Places
 from loom.targets.llvm.flow.regions import Regions, has_barrier
 from loom.targets.llvm.gpu.families import family_of
 from loom.targets.llvm.gpu.family import GpuFamily
-from loom.targets.llvm.gpu.room import MOST_STATIC, dynamic_name, shared_starts
+from loom.targets.llvm.gpu.room import MOST_STATIC, dynamic_name, starts_of_shared
 from loom.targets.llvm.machine import PLACED_NBYTES, Machine, data_layout
 from loom.targets.llvm.machine.layout import BINDING, RECORD
 from loom.targets.llvm.values.lanes import Shapes, analyse_lanes, lane_dimensions
@@ -114,7 +114,7 @@ def _without_vectors(kernel: Kernel, machine: Machine) -> Scalarized:
     wide = vector_width(kernel.lanes, barriers, machine) > 1
     if not (wide and machine.native_rounding and machine.native_extremes):  # those are written by component
         return scalarize(kernel, _loads_whole)
-    return scalarize(kernel, _loads_whole, lambda k: packed_values(k, _loads_whole))
+    return scalarize(kernel, _loads_whole, lambda k: values_to_pack(k, _loads_whole))
 
 
 def _loads_whole(memory: Memory) -> bool:
@@ -165,7 +165,7 @@ class _Function:
                 function.attributes.add(attribute)
         entry = ll.IRBuilder(function.append_basic_block("entry"))
         start = function.append_basic_block("start")
-        shapes, uniformity = self.analysed()
+        shapes, uniformity = self.analyse()
         state = State(
             kernel=self.kernel,
             machine=self.machine,
@@ -182,7 +182,7 @@ class _Function:
         state.used = {a for s in walk(self.kernel.body) for a in operands(s)}
         return state
 
-    def analysed(self) -> tuple[Shapes, Uniformity]:
+    def analyse(self) -> tuple[Shapes, Uniformity]:
         """Return how values are held, and where lanes part, for vectors of this width."""
         x, y, z = (d != 0 for d in lane_dimensions(self.kernel.workgroup, self.width))
         uniformity = analyse_uniformity(self.kernel, (x, y, z))
@@ -201,7 +201,7 @@ class _Function:
         text = self.s.text()
         self.s.forget()
         if self.family is not None:
-            text = self.family.worded(text, self.kernel.workgroup)
+            text = self.family.add_attributes(text, self.kernel.workgroup)
         return Lowered(text, self.entry_name, sites, self.width, wraps, tuple(self.s.decisions))
 
     # the CPU function
@@ -213,7 +213,7 @@ class _Function:
         regions = Regions(self.s, control, identity, count)
         self.load_record(identity)
         memory.atomics.open_tables(*self.s.function.args[2:4])
-        self.shared_on_stack()
+        self.lay_shared_on_stack()
         groups = GroupLoop(self.s, identity)
         group, done = groups.open()
         self.zero_shared()
@@ -271,7 +271,7 @@ class _Function:
             offset = position * BINDING.itemsize
             address = b.load(b.gep(bindings, [I64(offset)], source_etype=I8), typ=I64)
             length = b.load(b.gep(bindings, [I64(offset + 8)], source_etype=I8), typ=I64)
-            self.s.arrays[buffer] = ArrayMemory(self.pointer(address), self.scaled(buffer, length))
+            self.s.arrays[buffer] = ArrayMemory(self.pointer(address), self.count_scalars(buffer, length))
             identity.lengths[buffer] = length
         for position, param in enumerate(self.kernel.params):
             kind = memory_type(param.dtype)
@@ -282,12 +282,12 @@ class _Function:
         """Turn a 64-bit address into a pointer of the machine's width."""
         return self.b.inttoptr(address, POINTER)
 
-    def scaled(self, buffer: Memory, length: Any) -> Any:
+    def count_scalars(self, buffer: Memory, length: Any) -> Any:
         """Return the scalars in a buffer bound as ``length`` elements."""
         lanes = self.components.get(buffer.name, 1)
         return length if lanes == 1 else self.b.mul(length, I64(lanes))
 
-    def shared_on_stack(self) -> None:
+    def lay_shared_on_stack(self) -> None:
         for memory in self.kernel.shared:
             assert memory.size is not None
             count = memory.size * memory.dtype.lanes + 1  # one to spare, for atomics of lanes that rest
@@ -323,7 +323,7 @@ class _Function:
             base.add_attribute("noalias")
             if self.machine.placed:
                 base.attributes.align = PLACED_NBYTES
-            self.s.arrays[buffer] = ArrayMemory(family.generic(self.s, base), self.scaled(buffer, length))
+            self.s.arrays[buffer] = ArrayMemory(family.generic(self.s, base), self.count_scalars(buffer, length))
             identity.lengths[buffer] = length
         after = 2 * len(self.kernel.buffers)
         for param, value in zip(self.kernel.params, function.args[after:], strict=False):
@@ -359,7 +359,7 @@ class _Function:
 
     def share(self, identity: ThreadIdentity) -> None:
         """Lay out shared memory: an array each, or all in one whose size a launch tells, where it is too much."""
-        starts, nbytes = shared_starts(self.kernel)
+        starts, nbytes = starts_of_shared(self.kernel)
         if nbytes > MOST_STATIC and self.family is not None and self.family.has_dynamic:
             kind = ll.ArrayType(I8, 0)
             whole: Any = ll.GlobalVariable(self.module, kind, dynamic_name(self.entry_name), addrspace=3)
@@ -370,12 +370,12 @@ class _Function:
                 self.s.arrays[array] = ArrayMemory(place, I64(array.size))
         else:
             for array in self.kernel.shared:
-                self.s.arrays[array] = self.shared_global(array)
+                self.s.arrays[array] = self.global_of_shared(array)
         if tickets_of(self.kernel)[0]:
             open_tickets(self.s)
             identity.barrier()
 
-    def shared_global(self, memory: Memory) -> ArrayMemory:
+    def global_of_shared(self, memory: Memory) -> ArrayMemory:
         """Return an array in the GPU's shared memory (address space 3), through a generic pointer."""
         assert memory.size is not None
         kind = ll.ArrayType(memory_type(memory.dtype), memory.size)

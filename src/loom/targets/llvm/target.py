@@ -55,5 +55,5 @@ class LlvmTarget:
         data = emit(lowered.text, self.machine, form, vectorise_loops=not lowered.wraps)
         family = family_of(self.machine)
         if family is not None and form == "asm":
-            data = family.assembled(data.decode(), kernel.workgroup, self.machine).encode()
+            data = family.finish_text(data.decode(), kernel.workgroup, self.machine).encode()
         return Artifact(form, data, lowered.entry, lowered.sites, {"width": lowered.width})

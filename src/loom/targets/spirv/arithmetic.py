@@ -63,7 +63,7 @@ def _div(a: Arithmetic, s: Instr, args: list[int]) -> int:
     return a.op("FDiv", s.type, *args)
 
 
-def _guarded_quotient(a: Arithmetic, dtype: DType, x: int, y: int) -> tuple[int, int]:
+def _quotient_or_zero(a: Arithmetic, dtype: DType, x: int, y: int) -> tuple[int, int]:
     """Return whether y is 0, and x / y where that is defined (x / -1 wraps)."""
     zero, one = a.constant(0, dtype), a.constant(1, dtype)
     by_zero = a.test("IEqual", y, zero)
@@ -77,13 +77,13 @@ def _guarded_quotient(a: Arithmetic, dtype: DType, x: int, y: int) -> tuple[int,
 
 @_emits("idiv")
 def _idiv(a: Arithmetic, s: Instr, args: list[int]) -> int:
-    by_zero, quotient = _guarded_quotient(a, s.type, *args)
+    by_zero, quotient = _quotient_or_zero(a, s.type, *args)
     return a.select(by_zero, a.constant(0, s.type), quotient, s.type)
 
 
 @_emits("irem")
 def _irem(a: Arithmetic, s: Instr, args: list[int]) -> int:
-    by_zero, quotient = _guarded_quotient(a, s.type, *args)
+    by_zero, quotient = _quotient_or_zero(a, s.type, *args)
     rest = a.op("ISub", s.type, args[0], a.op("IMul", s.type, quotient, args[1]))
     return a.select(by_zero, args[0], rest, s.type)
 
@@ -143,7 +143,7 @@ def _mulhi_64(a: Arithmetic, dtype: DType, x: int, y: int) -> int:
         return high
     zero = a.constant(0, u64)
     for sign, other in ((x, y), (y, x)):
-        negative = a.ordered("LessThan", dtype, sign, zero)
+        negative = a.compare_order("LessThan", dtype, sign, zero)
         high = a.op("ISub", u64, high, a.select(negative, other, zero, u64))
     return high
 
@@ -165,7 +165,7 @@ def _abs(a: Arithmetic, s: Instr, args: list[int]) -> int:
         return a.cast(a.op("BitwiseAnd", carrier, a.cast(args[0], carrier), rest), s.type)
     if not s.type.is_signed:
         return args[0]
-    negative = a.ordered("LessThan", s.type, args[0], a.constant(0, s.type))
+    negative = a.compare_order("LessThan", s.type, args[0], a.constant(0, s.type))
     return a.select(negative, a.op("SNegate", s.type, args[0]), args[0], s.type)
 
 
@@ -173,7 +173,7 @@ def _abs(a: Arithmetic, s: Instr, args: list[int]) -> int:
 def _extreme(a: Arithmetic, s: Instr, args: list[int]) -> int:
     assert s.type.is_integer, "expand_extremes has done floats"
     order = "LessThan" if s.op.name == "min" else "GreaterThan"
-    return a.select(a.ordered(order, s.type, args[0], args[1]), args[0], args[1], s.type)
+    return a.select(a.compare_order(order, s.type, args[0], args[1]), args[0], args[1], s.type)
 
 
 @_emits("floor", "ceil", "rint", "trunc", "sqrt")
@@ -226,7 +226,7 @@ def _compare(a: Arithmetic, s: Instr, args: list[int]) -> int:
         if dtype.is_float:
             return a.test("FOrd" + _ORDER[name], *args)
         first = a.hidden(args[0], dtype) if a.knowledge.may_wrap(s) else args[0]
-        return a.ordered(_ORDER[name], dtype, first, args[1])
+        return a.compare_order(_ORDER[name], dtype, first, args[1])
     equal = name == "eq"
     if dtype.is_bool:
         return a.test("LogicalEqual" if equal else "LogicalNotEqual", *args)

@@ -26,25 +26,25 @@ def convert(a: Arithmetic, x: int, source: DType, target: DType) -> int:
         one = a.hidden_constant(constant_bits(1.0, target), target) if target.is_float else a.constant(1, target)
         return a.select(x, one, a.constant(0, target), target)
     if source.is_integer and target.is_integer:
-        return resized(a, x, source, target)
+        return resize(a, x, source, target)
     if source.is_integer:
         return _to_float(a, x, source, target)
     if target.is_integer:
-        return _saturated(a, x, source, target)
+        return _saturate(a, x, source, target)
     return a.m.value("FConvert", a.type_of(target), x)
 
 
-def resized(a: Arithmetic, x: int, source: DType, target: DType) -> int:
+def resize(a: Arithmetic, x: int, source: DType, target: DType) -> int:
     """Return an integer with the bits of another width, extended by its own sign."""
     if target.bits == source.bits:
         return x
     signed = source.is_signed and target.bits > source.bits
     if source.bits < 32 <= target.bits:
-        return resized(a, _masked(a, x, source), i32 if signed else u32, target)
+        return resize(a, _mask(a, x, source), i32 if signed else u32, target)
     return a.m.value("SConvert" if signed else "UConvert", a.type_of(target), x)
 
 
-def _masked(a: Arithmetic, x: int, source: DType) -> int:
+def _mask(a: Arithmetic, x: int, source: DType) -> int:
     """Return a narrow integer, as it was loaded, in 32 bits: by a mask that only the host knows (see ADR 10)."""
     mask = a.op("BitwiseXor", u32, a.constant((1 << source.bits) - 1, u32), a.hidden_zero())
     word = a.op("BitwiseAnd", u32, a.m.value("UConvert", a.type_of(u32), x), mask)
@@ -59,16 +59,16 @@ def _to_float(a: Arithmetic, x: int, source: DType, target: DType) -> int:
     exact = a.features.exact_wide_conversions if source.bits == 64 else a.features.exact_conversions
     if exact or (source.bits == 32 and target == f64):
         return a.m.value("ConvertSToF" if source.is_signed else "ConvertUToF", a.type_of(target), x)
-    return _rounded(a, x, source, target)
+    return _round(a, x, source, target)
 
 
-def _rounded(a: Arithmetic, x: int, source: DType, target: DType) -> int:
+def _round(a: Arithmetic, x: int, source: DType, target: DType) -> int:
     """Round an integer by its bits: shift it up against the top, cut, add one if more than half is cut off."""
     word = u64 if source.bits == 64 else u32
     bits, precision = word.bits, 24 if target == f32 else 53
     carrier = u32 if target == f32 else u64
     zero, one = a.constant(0, word), a.constant(1, word)
-    negative = a.ordered("LessThan", source, x, zero) if source.is_signed else a.m.truth(False)
+    negative = a.compare_order("LessThan", source, x, zero) if source.is_signed else a.m.truth(False)
     size = a.select(negative, a.op("ISub", word, zero, x), x, word)
     lead = a.leading_zeros(size, word)
     top = a.op("ShiftLeftLogical", word, size, a.op("BitwiseAnd", word, lead, a.constant(bits - 1, word)))
@@ -79,10 +79,10 @@ def _rounded(a: Arithmetic, x: int, source: DType, target: DType) -> int:
     odd = a.test("INotEqual", a.op("BitwiseAnd", word, kept, one), zero)
     tie = a.m.value("LogicalAnd", a.m.bool(), a.test("IEqual", rest, half), odd)
     up = a.m.value("LogicalOr", a.m.bool(), a.test("UGreaterThan", rest, half), tie)
-    fraction = resized(a, a.op("IAdd", word, kept, a.select(up, one, zero, word)), word, carrier)
+    fraction = resize(a, a.op("IAdd", word, kept, a.select(up, one, zero, word)), word, carrier)
     # the leading bit of the fraction adds one to the exponent
     bias = (127 if target == f32 else 1023) + bits - 2
-    exponent = a.op("ISub", carrier, a.constant(bias, carrier), resized(a, lead, word, carrier))
+    exponent = a.op("ISub", carrier, a.constant(bias, carrier), resize(a, lead, word, carrier))
     exponent = a.op("ShiftLeftLogical", carrier, exponent, a.constant(precision - 1, carrier))
     found = a.op("IAdd", carrier, exponent, fraction)
     found = a.select(a.test("IEqual", size, zero), a.constant(0, carrier), found, carrier)
@@ -90,7 +90,7 @@ def _rounded(a: Arithmetic, x: int, source: DType, target: DType) -> int:
     return a.cast(a.op("BitwiseOr", carrier, found, sign), target)
 
 
-def _saturated(a: Arithmetic, x: int, source: DType, target: DType) -> int:
+def _saturate(a: Arithmetic, x: int, source: DType, target: DType) -> int:
     """Return a float truncated and saturated; NaN gives 0."""
     low, high = float(target.minimum), float(target.maximum + 1)
     too_high = a.test("FOrdGreaterThanEqual", x, a.constant(high, source))

@@ -11,7 +11,7 @@ from typing import Any
 
 from loom.core.dtype import DType, u64
 from loom.ir.kernel import Instr, Kernel
-from loom.targets.base.push_layout import PushLayout, filled_lanes
+from loom.targets.base.push_layout import PushLayout, lanes_filled_up
 from loom.targets.spirv.instructions import Arithmetic
 from loom.targets.spirv.module import Module
 
@@ -26,7 +26,7 @@ class Identity:
         self.a = arithmetic
         self.kernel = kernel
         self.layout = layout
-        self.filled = filled_lanes(kernel, arithmetic.features.whole_vectors)
+        self.filled = lanes_filled_up(kernel, arithmetic.features.whole_vectors)
         self.real: int | None = None
         self.table = 0
         self._known: dict[Any, int] = {}
@@ -36,7 +36,7 @@ class Identity:
         else:
             self.push = module.push_constants(layout.words)
         if self.filled:
-            lane = self._built_in("LocalInvocationId", 0)
+            lane = self._input("LocalInvocationId", 0)
             self.real = self.a.m.early("ULessThan", module.bool(), lane, module.word(kernel.lanes))
 
     def table_binding(self) -> int:
@@ -55,15 +55,15 @@ class Identity:
         m, found = self.m, self._known.get(number)
         if found is None:
             if self.layout.in_table:
-                at = self._early("IAdd", self._pushed(0), m.word(number))
+                at = self._early("IAdd", self._push_word(0), m.word(number))
                 pointer = m.early("AccessChain", m.pointer("StorageBuffer", m.u32()), self.table, m.word(0), at)
                 found = m.early("Load", m.u32(), pointer)
             else:
-                found = self._pushed(number)
+                found = self._push_word(number)
             self._known[number] = found
         return found
 
-    def _pushed(self, number: int) -> int:
+    def _push_word(self, number: int) -> int:
         m, key = self.m, ("pushed", number)
         if key not in self._known:
             pointer = m.early("AccessChain", m.pointer("PushConstant", m.u32()), self.push, m.word(0), m.word(number))
@@ -108,7 +108,7 @@ class Identity:
             return self.word(self.layout.lengths + self.kernel.buffers.index(s.memory))  # type: ignore[arg-type]
         return {"local_id": self.local, "group_id": self.group, "global_id": self.everywhere}[name](s.attr)
 
-    def _built_in(self, name: str, dimension: int) -> int:
+    def _input(self, name: str, dimension: int) -> int:
         m, key = self.m, (name, dimension)
         if key not in self._known:
             vector = m.early("Load", m.declare("TypeVector", m.u32(), 3), m.built_in(name))
@@ -117,7 +117,7 @@ class Identity:
 
     def group(self, dimension: int) -> int:
         """Return the group's number along a dimension."""
-        found, start = self._built_in("WorkgroupId", dimension), self.layout.starts[dimension]
+        found, start = self._input("WorkgroupId", dimension), self.layout.starts[dimension]
         key = ("group", dimension)
         if start < 0:
             return found
@@ -128,7 +128,7 @@ class Identity:
     def local(self, dimension: int) -> int:
         """Return the lane's number in its group along a dimension."""
         if not self.filled:
-            return self._built_in("LocalInvocationId", dimension)
+            return self._input("LocalInvocationId", dimension)
         key = ("local", dimension)
         if key not in self._known:
             width, height, _ = self.kernel.workgroup
@@ -145,7 +145,7 @@ class Identity:
         """Return the lane's number in the dispatch along a dimension."""
         key, start = ("global", dimension), self.layout.starts[dimension]
         if start < 0 and not self.filled:
-            return self._built_in("GlobalInvocationId", dimension)
+            return self._input("GlobalInvocationId", dimension)
         if key not in self._known:
             before = self._early("IMul", self.group(dimension), self.m.word(self.kernel.workgroup[dimension]))
             self._known[key] = self._early("IAdd", before, self.local(dimension))
@@ -159,27 +159,27 @@ class Identity:
 
     def _flat(self) -> int:
         if self.real is not None:
-            lane = self._built_in("LocalInvocationId", 0)
+            lane = self._input("LocalInvocationId", 0)
             return self.m.early("Select", self.m.u32(), self.real, lane, self.m.word(0))
         width, height, depth = self.kernel.workgroup
-        found = self._built_in("LocalInvocationId", 0)
+        found = self._input("LocalInvocationId", 0)
         for extent, dimension, below in ((height, 1, width), (depth, 2, width * height)):
             if extent > 1:
-                rows = self._early("IMul", self._built_in("LocalInvocationId", dimension), self.m.word(below))
+                rows = self._early("IMul", self._input("LocalInvocationId", dimension), self.m.word(below))
                 found = self._early("IAdd", found, rows)
         return found
 
     def invocation(self) -> int:
         """Return the number of an invocation in its workgroup, also where it only looks on."""
-        return self._built_in("LocalInvocationId", 0) if self.filled else self.flat()
+        return self._input("LocalInvocationId", 0) if self.filled else self.flat()
 
     def group_of_part(self) -> int:
         """Return the group's number among those of its part of the dispatch (a dispatch may come in parts)."""
         if "part" not in self._known:
-            found = self._built_in("WorkgroupId", 2)
+            found = self._input("WorkgroupId", 2)
             for dimension in (1, 0):
-                rows = self._early("IMul", found, self._built_in("NumWorkgroups", dimension))
-                found = self._early("IAdd", rows, self._built_in("WorkgroupId", dimension))
+                rows = self._early("IMul", found, self._input("NumWorkgroups", dimension))
+                found = self._early("IAdd", rows, self._input("WorkgroupId", dimension))
             self._known["part"] = found
         return self._known["part"]
 

@@ -112,7 +112,7 @@ class Arithmetic:
         """Append an operation that gives a bool."""
         return self.m.value(name, self.m.bool(), *args)
 
-    def ordered(self, order: str, dtype: DType, x: int, y: int) -> int:
+    def compare_order(self, order: str, dtype: DType, x: int, y: int) -> int:
         """Compare two integers; ``order`` is LessThan, GreaterThanEqual and so on."""
         if dtype.bits == 64 and dtype.is_signed and not self.features.exact_order:
             top = self.constant(1 << 63, u64)

@@ -71,13 +71,13 @@ class ModuleLoops(LoopWalk[int]):
         """Return how often the body runs, an unsigned number of the counter's width."""
         a, dtype = self.a, s.index.type
         low, high = (stop, start) if s.down else (start, stop)
-        some = a.ordered("LessThan", dtype, low, high)
+        some = a.compare_order("LessThan", dtype, low, high)
         stride = a.op("SNegate", dtype, step) if s.down else step
         zero, one = a.constant(0, dtype), a.constant(1, dtype)
         span = a.op("ISub", dtype, high, low)
         if s.step.op.name == "const" and s.step.attr in (1, (1 << dtype.bits) - 1 if s.down else 1):
             return a.select(some, span, zero, dtype)
-        forward = a.ordered("LessThan" if s.down else "GreaterThan", dtype, step, zero)
+        forward = a.compare_order("LessThan" if s.down else "GreaterThan", dtype, step, zero)
         if s.down and not dtype.is_signed:
             forward = self.m.truth(False)
         runs = self.m.value("LogicalAnd", self.m.bool(), some, forward)

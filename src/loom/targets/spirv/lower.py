@@ -28,7 +28,7 @@ from loom.targets.spirv.features import Features
 from loom.targets.spirv.identity import Identity
 from loom.targets.spirv.instructions import Arithmetic
 from loom.targets.spirv.loops import ModuleLoops
-from loom.targets.spirv.memory import MemoryAccess, loads_whole, scattered
+from loom.targets.spirv.memory import MemoryAccess, constant_indexes, loads_whole
 from loom.targets.spirv.messages import Messages
 from loom.targets.spirv.module import Module
 from loom.targets.spirv.opcodes import EXECUTION_MODE
@@ -137,7 +137,7 @@ class Function(ModuleLoops):
             memory.variables[buffer] = m.buffer(n, element, stride, writable=buffer.access.writes)
             length, lanes = self.identity.word(self.layout.lengths + n), self.components.get(buffer.name, 1)
             memory.lengths[buffer] = length if lanes == 1 else m.early("IMul", m.u32(), length, m.word(lanes))
-        for array, indexes in scattered(self.kernel).items():
+        for array, indexes in constant_indexes(self.kernel).items():
             kind = memory.element_type(array.dtype, array.space)
             initial = m.null(kind) if self.bounds is not Bounds.TRUSTED else None
             memory.elements[array] = {index: m.local(kind, initial) for index in indexes}

@@ -17,7 +17,7 @@ from loom.targets.spirv.instructions import Arithmetic
 from loom.targets.spirv.messages import Messages
 from loom.targets.spirv.module import Module
 
-__all__ = ["MemoryAccess", "loads_whole", "scattered"]
+__all__ = ["MemoryAccess", "constant_indexes", "loads_whole"]
 
 _STORAGE = {Space.BUFFER: "StorageBuffer", Space.SHARED: "Workgroup", Space.PRIVATE: "Function"}
 _ATOMIC = {
@@ -33,7 +33,7 @@ def loads_whole(memory: Memory) -> bool:
     return memory.space is not Space.PRIVATE and dtype.lanes in (2, 4) and dtype.bits == 32
 
 
-def scattered(kernel: Kernel) -> dict[Memory, dict[int, None]]:
+def constant_indexes(kernel: Kernel) -> dict[Memory, dict[int, None]]:
     """Return the private arrays of which every index is a constant inside, with these indexes in order.
 
     Each element is then a variable of its own, which every driver turns into a register.
@@ -59,7 +59,7 @@ class MemoryAccess:
         self.bounds = bounds
         self.variables: dict[Memory, int] = {}
         self.elements: dict[Memory, dict[int, int]] = {}
-        """The variables of private arrays whose elements are that (see ``scattered``)."""
+        """The variables of private arrays whose elements are that (see ``constant_indexes``)."""
         self.lengths: dict[Memory, int] = {}
         self.heap: dict[Memory, tuple[int, int]] = {}
         """Of private arrays in the heap: where a lane's first element is, and how far apart its elements are."""
@@ -117,15 +117,15 @@ class MemoryAccess:
         """Emit ``memory[index]``."""
         inside = None
         if memory in self.elements:
-            return self.loaded(memory, self.elements[memory][instr.args[0].attr])
+            return self.load_at(memory, self.elements[memory][instr.args[0].attr])
         at = self.word(index, instr.args[0].type)
         if self.bounds.checks:
             inside = self.inside(instr, memory, index)
             self.report(instr, memory, index, inside)
             at = self.a.select(inside, at, self.m.word(0), u32)
-        return self.loaded(memory, self.pointer(memory, at), inside)
+        return self.load_at(memory, self.pointer(memory, at), inside)
 
-    def loaded(self, memory: Memory, pointer: int, inside: int | None = None) -> int:
+    def load_at(self, memory: Memory, pointer: int, inside: int | None = None) -> int:
         """Emit the load from an address, 0 if it is not ``inside``."""
         held = self.element(memory.dtype)
         value = self.m.value("Load", self.a.type_of(held), pointer, *self.visibility(memory))
@@ -143,7 +143,7 @@ class MemoryAccess:
             self.m.emit("Store", self.elements[memory][instr.args[0].attr], value)
             return
         at = self.word(index, instr.args[0].type)
-        with self.guarded(memory, self.checked(instr, memory, index)):
+        with self.guard(memory, self.check(instr, memory, index)):
             self.put(memory, self.pointer(memory, at), value)
 
     def put(self, memory: Memory, pointer: int, value: int) -> None:
@@ -160,13 +160,13 @@ class MemoryAccess:
         dtype = memory.dtype
         if dtype.bits == 64:
             self.m.capability("Int64Atomics")
-        at, inside, mine = self.word(index, instr.args[0].type), self.checked(instr, memory, index), self.real(memory)
+        at, inside, mine = self.word(index, instr.args[0].type), self.check(instr, memory, index), self.real(memory)
         if inside is None and mine is None:
             return self.one_atomic(instr, memory, at, values)
         kind = self.a.type_of(dtype)
         old = self.m.local(kind)
         self.m.emit("Store", old, self.a.constant(0, dtype))
-        with self.guarded(memory, inside):
+        with self.guard(memory, inside):
             self.m.emit("Store", old, self.one_atomic(instr, memory, at, values))
         if mine is not None:
             looks = self.a.test("LogicalNot", mine)
@@ -193,7 +193,7 @@ class MemoryAccess:
         which = ("S" if dtype.is_signed else "U") + ("Min" if name == "atomic_min" else "Max")
         return self.m.value(f"Atomic{which}", kind, pointer, scope, relaxed, values[0])
 
-    def checked(self, instr: Instr, memory: Memory, index: int) -> int | None:
+    def check(self, instr: Instr, memory: Memory, index: int) -> int | None:
         """Return whether an index lies inside, telling the host if it does not; None if nobody needs to know."""
         if not self.bounds.checks:
             return None
@@ -206,7 +206,7 @@ class MemoryAccess:
         return None if memory.space is Space.PRIVATE else self.messages.identity.real
 
     @contextmanager
-    def guarded(self, memory: Memory, inside: int | None) -> Generator[None, None, None]:
+    def guard(self, memory: Memory, inside: int | None) -> Generator[None, None, None]:
         """What is emitted inside the ``with`` happens for indexes inside, in the kernel's own lanes."""
         mine = self.real(memory)
         conditions = [c for c in (inside, mine) if c is not None]

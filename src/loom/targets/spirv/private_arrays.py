@@ -12,14 +12,14 @@ from math import prod
 from loom.ir.kernel import Kernel, Memory
 from loom.targets.spirv.features import Features
 from loom.targets.spirv.identity import Identity
-from loom.targets.spirv.memory import MemoryAccess, scattered
+from loom.targets.spirv.memory import MemoryAccess, constant_indexes
 
 __all__ = ["declare_heap", "heap_arrays"]
 
 
 def heap_arrays(kernel: Kernel, features: Features) -> tuple[Memory, ...]:
     """Return the private arrays that lie in the heap: the largest, until a device takes the rest."""
-    registers = scattered(kernel)
+    registers = constant_indexes(kernel)
     arrays = [m for m in kernel.private if m not in registers]
     sizes = {m: (m.size or 0) * m.dtype.nbytes for m in arrays}
     rest, found = sum(sizes.values()), set[Memory]()

@@ -244,7 +244,7 @@ class _Reader:
     def buffer(self, pointer: int, identifier: int, storage: int) -> ForeignBuffer:
         """Return one storage buffer; anything else that is bound is refused."""
         own = self.marks.get(identifier, _Marks()).own
-        block = self.pointed(pointer)
+        block = self.target_of(pointer)
         kind, members = self.types.get(block, ("", ()))
         marks = self.marks.get(block, _Marks())
         old = storage == STORAGE["Uniform"] and DECORATION["BufferBlock"] in marks.own
@@ -270,7 +270,7 @@ class _Reader:
 
         return ForeignBuffer(number, not never("NonReadable"), not never("NonWritable"))
 
-    def pointed(self, pointer: int) -> int:
+    def target_of(self, pointer: int) -> int:
         """Return what a pointer type points to."""
         kind, operands = self.types.get(pointer, ("", ()))
         if kind != "Pointer" or len(operands) < 2:
@@ -279,7 +279,7 @@ class _Reader:
 
     def push_constants(self) -> tuple[tuple[PushMember, ...], int]:
         """Return the scalars of the push constants by offset, and the bytes of the block."""
-        blocks = [self.pointed(p) for p, _, storage in self.variables if storage == STORAGE["PushConstant"]]
+        blocks = [self.target_of(p) for p, _, storage in self.variables if storage == STORAGE["PushConstant"]]
         if len(blocks) > 1:
             self.fail("several blocks of push constants", "one", len(blocks), "Join them in one block")
         members = sorted(self.scalars(blocks[0], "", 0), key=lambda m: m.offset) if blocks else []
@@ -320,7 +320,7 @@ class _Reader:
 
     def shared_nbytes(self) -> int:
         """Return the bytes of shared memory, without what alignment may add."""
-        return sum(self.nbytes(self.pointed(p)) for p, _, s in self.variables if s == STORAGE["Workgroup"])
+        return sum(self.nbytes(self.target_of(p)) for p, _, s in self.variables if s == STORAGE["Workgroup"])
 
     def nbytes(self, kind: int) -> int:
         form, operands = self.types.get(kind, ("", ()))

@@ -32,8 +32,8 @@ class Arithmetic:
             return "true" if bits else "false"
         if dtype.bits == 64:
             plain = f"vec2<u32>({word(bits & 0xFFFFFFFF)}, {word(bits >> 32)})"
-            return hidden(plain, dtype) if dtype.is_float else plain
-        return hidden(word(bits), dtype) if dtype.is_float else word(bits)
+            return hide(plain, dtype) if dtype.is_float else plain
+        return hide(word(bits), dtype) if dtype.is_float else word(bits)
 
     def emit(self, s: Instr, args: list[str]) -> str:
         """Return the expression of a pure operation."""
@@ -48,14 +48,14 @@ class Arithmetic:
             known = s.attr & 0xFFFFFFFF in _UNITS or s.attr >> 32 in _UNITS
         else:
             known = self.knowledge.may_be_one(s)
-        return hidden(value, s.type) if known else value
+        return hide(value, s.type) if known else value
 
     def made_float(self, value: str, s: Instr) -> str:
         """Return a float made of an integer, hidden if a compiler may know it."""
-        return value if self.knowledge.is_opaque(s) else hidden(value, s.type)
+        return value if self.knowledge.is_opaque(s) else hide(value, s.type)
 
 
-def hidden(value: str, dtype: DType) -> str:
+def hide(value: str, dtype: DType) -> str:
     """Return a number of 32 or 64 bits as it is, in a way that no compiler sees through."""
     return f"hide_wide({value})" if dtype.bits == 64 else f"hide({value})"
 
@@ -78,12 +78,12 @@ def _call(name: str, dtype: DType, args: list[str]) -> str:
     return f"{name}_{dtype.name}({', '.join(args)})"
 
 
-def _unsigned(name: str, dtype: DType, args: list[str]) -> str:
+def _as_unsigned(name: str, dtype: DType, args: list[str]) -> str:
     """Call what signed and unsigned integers share."""
     return f"{name}_u{dtype.bits}({', '.join(args)})"
 
 
-def _signed(value: str) -> str:
+def _as_signed(value: str) -> str:
     return f"bitcast<i32>({value})"
 
 
@@ -101,7 +101,7 @@ def _plain(_a: Arithmetic, s: Instr, args: list[str]) -> str:
     if dtype.is_float:
         return _call(s.op.name, dtype, args)
     if dtype.bits == 64:
-        return _unsigned(s.op.name, dtype, args)
+        return _as_unsigned(s.op.name, dtype, args)
     return f"({args[0]} {_PLAIN[s.op.name]} {args[1]})"
 
 
@@ -129,7 +129,7 @@ def _unary(_a: Arithmetic, s: Instr, args: list[str]) -> str:
 def _neg(_a: Arithmetic, s: Instr, args: list[str]) -> str:
     if s.type.is_float:
         return f"({args[0]} ^ {'vec2<u32>(0u, 0x80000000u)' if s.type.bits == 64 else '0x80000000u'})"
-    return _unsigned("neg", s.type, args) if s.type.bits == 64 else f"(0u - {args[0]})"
+    return _as_unsigned("neg", s.type, args) if s.type.bits == 64 else f"(0u - {args[0]})"
 
 
 @_emits("abs")
@@ -148,7 +148,7 @@ def _extreme(_a: Arithmetic, s: Instr, args: list[str]) -> str:
         less = _call("lt", dtype, args)
         return f"select({args[1]}, {args[0]}, {less})" if name == "min" else f"select({args[0]}, {args[1]}, {less})"
     if dtype.is_signed:
-        return f"bitcast<u32>({name}({_signed(args[0])}, {_signed(args[1])}))"
+        return f"bitcast<u32>({name}({_as_signed(args[0])}, {_as_signed(args[1])}))"
     return f"{name}({args[0]}, {args[1]})"
 
 
@@ -172,13 +172,13 @@ def _shift(_a: Arithmetic, s: Instr, args: list[str]) -> str:
     count = f"({args[1]} & 31u)"
     if s.op.name == "shl":
         return f"({value} << {count})"
-    return f"bitcast<u32>({_signed(value)} >> {count})" if dtype.is_signed else f"({value} >> {count})"
+    return f"bitcast<u32>({_as_signed(value)} >> {count})" if dtype.is_signed else f"({value} >> {count})"
 
 
 @_emits("popcount", "clz")
 def _count(_a: Arithmetic, s: Instr, args: list[str]) -> str:
     if s.type.bits == 64:
-        return _unsigned(s.op.name, s.type, args)
+        return _as_unsigned(s.op.name, s.type, args)
     return f"{'countOneBits' if s.op.name == 'popcount' else 'countLeadingZeros'}({args[0]})"
 
 
@@ -189,7 +189,7 @@ _SIGNS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 def _compare(a: Arithmetic, s: Instr, args: list[str]) -> str:
     name, dtype = s.op.name, s.args[0].type
     x, y = args
-    x = hidden(x, dtype) if a.knowledge.may_wrap(s) else x
+    x = hide(x, dtype) if a.knowledge.may_wrap(s) else x
     if name == "ne" and (dtype.is_float or dtype.bits == 64):
         return f"!({_equal(dtype, args)})"
     if name == "eq":
@@ -201,14 +201,14 @@ def _compare(a: Arithmetic, s: Instr, args: list[str]) -> str:
             return f"!({_call('lt', dtype, [y, x])})"
         return _call(name, dtype, [x, y])
     if dtype.is_signed and name != "ne":
-        x, y = _signed(x), _signed(y)
+        x, y = _as_signed(x), _as_signed(y)
     return f"({x} {_SIGNS[name]} {y})"
 
 
 def _equal(dtype: DType, args: list[str]) -> str:
     if dtype.is_float:
         return _call("eq", dtype, args)
-    return _unsigned("eq", dtype, args) if dtype.bits == 64 else f"({args[0]} == {args[1]})"
+    return _as_unsigned("eq", dtype, args) if dtype.bits == 64 else f"({args[0]} == {args[1]})"
 
 
 @_emits("select")
@@ -238,17 +238,17 @@ def _converted(a: Arithmetic, x: str, source: DType, target: DType) -> str:
         return f"!({_equal(source, [x, none])})"
     if source.is_bool:
         ones = {"f32": "0x3f800000u", "f64": "vec2<u32>(0u, 0x3ff00000u)"}
-        one = hidden(ones[target.name], target) if target.is_float else a.constant(1, target)
+        one = hide(ones[target.name], target) if target.is_float else a.constant(1, target)
         return f"select({a.constant(0, target)}, {one}, {x})"
     if source.is_integer and target.is_integer:
-        return _resized(x, source, target)
+        return _resize(x, source, target)
     if source.is_integer and source.bits < 32:
         wide = "i32" if source.is_signed else "u32"
-        return f"{target.name}_of_{wide}({_extended(x, source)})"
+        return f"{target.name}_of_{wide}({_extend(x, source)})"
     return f"{target.name}_of_{source.name}({x})"
 
 
-def _extended(x: str, source: DType) -> str:
+def _extend(x: str, source: DType) -> str:
     """Return a narrow integer, as it was loaded, in 32 bits."""
     if not source.is_signed:
         return x
@@ -256,9 +256,9 @@ def _extended(x: str, source: DType) -> str:
     return f"bitcast<u32>(bitcast<i32>({x} << {by}u) >> {by}u)"
 
 
-def _resized(x: str, source: DType, target: DType) -> str:
+def _resize(x: str, source: DType, target: DType) -> str:
     if source.bits < 32:
-        x = _extended(x, source)
+        x = _extend(x, source)
     if target.bits == 64:
         if source.bits == 64:
             return x

@@ -43,14 +43,14 @@ def refusal(kernel: Kernel) -> str | None:
     for s in walk(kernel.body):
         if not (isinstance(s, Instr) and _is_wide_atomic(s)):
             continue
-        used = _used(kernel) if used is None else used
+        used = _values_in_use(kernel) if used is None else used
         if s.op.name not in _ALONE or s in used:
             kind = s.op.name if s.op.name not in _ALONE else f"the old value of {s.op.name}"
             return f"WGSL has no 64-bit atomics: {kind}"
     return None
 
 
-def _used(kernel: Kernel) -> set[Instr]:
+def _values_in_use(kernel: Kernel) -> set[Instr]:
     """Return the values that something comes of: what is written, sent or decided, and what that is made of."""
     seen: set[Instr] = set()
     waiting = [a for s in walk(kernel.body) if not (isinstance(s, Instr) and _only_gives(s)) for a in operands(s)]

@@ -19,8 +19,8 @@ from loom.ir.passes.words.narrow import expand_narrow
 from loom.ir.verify import VerifiedKernel
 from loom.targets.base import Bounds, Site
 from loom.targets.base.opaque_values import Knowledge
-from loom.targets.base.push_layout import PushLayout, filled_lanes, push_layout
-from loom.targets.wgsl.arithmetic import Arithmetic, hidden
+from loom.targets.base.push_layout import PushLayout, lanes_filled_up, push_layout
+from loom.targets.wgsl.arithmetic import Arithmetic, hide
 from loom.targets.wgsl.features import Features, refusal
 from loom.targets.wgsl.identity import Identity
 from loom.targets.wgsl.library.collect import called, functions
@@ -80,7 +80,7 @@ class Function(TextLoops):
         self.layout = push_layout(kernel, features)
         based = slots is not None
         slots = tuple(range(len(kernel.buffers))) if slots is None else slots
-        filled = filled_lanes(kernel, features.whole_vectors)
+        filled = lanes_filled_up(kernel, features.whole_vectors)
         self.identity = Identity(self.t, kernel, self.layout, based=based, filled=filled)
         self.messages = Messages(self.t, self.identity, kernel)
         super().__init__(self.identity, bounds, knowledge)
@@ -168,7 +168,7 @@ class Function(TextLoops):
         if s.op.name == "load":
             found = self.memory.load(s, memory, args[0])
             if memory.space is not Space.BUFFER and s.type.is_float:
-                found = self.t.let(hidden(found, s.type))  # it may never have been stored to, and be zero
+                found = self.t.let(hide(found, s.type))  # it may never have been stored to, and be zero
             self.values[s] = found
         elif s.op.name == "store":
             self.memory.store(s, memory, args[0], self.chosen(args[1], s.args[1]))

@@ -95,7 +95,7 @@ class MemoryAccess:
         below = f"({index} < {length})"
         return self.t.let(f"{below} & ({index} < 0x80000000u)" if dtype.is_signed else below)
 
-    def checked(self, instr: Instr, memory: Memory, index: str) -> str | None:
+    def check(self, instr: Instr, memory: Memory, index: str) -> str | None:
         """Return whether an index lies inside, telling the host if it does not; None if nobody needs to know."""
         if self.bounds is Bounds.TRUSTED:
             return None
@@ -119,7 +119,7 @@ class MemoryAccess:
 
     def load(self, instr: Instr, memory: Memory, index: str) -> str:
         """Write ``memory[index]``; the name of the value."""
-        at, inside = _low(index, instr.args[0].type), self.checked(instr, memory, index)
+        at, inside = _low(index, instr.args[0].type), self.check(instr, memory, index)
         if inside is not None:
             at = self.t.let(f"select(0u, {at}, {inside})")
         value = self.t.let(self._element(memory, at))
@@ -142,19 +142,19 @@ class MemoryAccess:
 
     def store(self, instr: Instr, memory: Memory, index: str, value: str) -> None:
         """Write ``memory[index] = value``."""
-        at, inside = _low(index, instr.args[0].type), self.checked(instr, memory, index)
+        at, inside = _low(index, instr.args[0].type), self.check(instr, memory, index)
         if memory.dtype.is_bool:
             value = f"select(0u, 1u, {value})"
         value = self.t.let(value)
         at = self._possible(memory, at, inside)
-        with self.guarded(memory, inside):
+        with self.guard(memory, inside):
             self._put(memory, at, value)
 
     def _possible(self, memory: Memory, at: str, inside: str | None) -> str:
         """Return an index that compilers take: they refuse a known one outside, even where nothing is stored."""
         return at if inside is None or memory.space is Space.BUFFER else self.t.let(f"select(0u, {at}, {inside})")
 
-    def guarded(self, memory: Memory, inside: str | None) -> AbstractContextManager[None]:
+    def guard(self, memory: Memory, inside: str | None) -> AbstractContextManager[None]:
         """Return a context for what happens for indexes inside, in the kernel's own lanes."""
         mine = None if memory.space is Space.PRIVATE else self.identity.real
         conditions = [c for c in (inside, mine) if c is not None]
@@ -195,11 +195,11 @@ class MemoryAccess:
 
     def atomic(self, instr: Instr, memory: Memory, index: str, values: list[str]) -> str:
         """Write an atomic; gives the old value."""
-        at, inside = _low(index, instr.args[0].type), self.checked(instr, memory, index)
+        at, inside = _low(index, instr.args[0].type), self.check(instr, memory, index)
         at = self._possible(memory, at, inside)
         old = self.t.local(type_of(memory.dtype))
         self.t.emit(f"{old} = {_NONE[type_of(memory.dtype)]};")
-        with self.guarded(memory, inside):
+        with self.guard(memory, inside):
             self._one_atomic(instr, memory, at, values, old)
         real = self.identity.real
         if real is not None and memory.dtype.bits == 32:  # a lane that only looks on takes a look
@@ -219,11 +219,11 @@ class MemoryAccess:
                 self.t.emit(f"{old} = {found}.old_value;")
                 self.t.emit(f"if ({found}.exchanged || {found}.old_value != {values[0]}) {{ break; }}")
         elif dtype.is_signed and name in ("atomic_min", "atomic_max"):
-            self._signed_extreme(name, place, values[0], old)
+            self._exchange_extreme(name, place, values[0], old)
         else:
             self.t.emit(f"{old} = {_ATOMIC[name]}({place}, {values[0]});")
 
-    def _signed_extreme(self, name: str, place: str, value: str, old: str) -> None:
+    def _exchange_extreme(self, name: str, place: str, value: str, old: str) -> None:
         """Words are unsigned: exchange the signed number until no other lane came between."""
         self.t.emit(f"{old} = atomicLoad({place});")
         with self.t.block("loop {"):

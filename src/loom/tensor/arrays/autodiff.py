@@ -213,7 +213,7 @@ def checkpoint(fn: Callable[..., Tensor]) -> Callable[..., Tensor]:
         ArgumentError: No tensors.
     """
 
-    def wrapped(*inputs: Tensor) -> Tensor:
+    def run(*inputs: Tensor) -> Tensor:
         for x in inputs:
             require_tensor(x, "tensor.checkpoint")
         if not inputs:
@@ -233,7 +233,7 @@ def checkpoint(fn: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
         return routed(result, sources, vjp)
 
-    return wrapped
+    return run
 
 
 def _outside(result: Any, inputs: Sequence[Any], before: int) -> list[Any]:

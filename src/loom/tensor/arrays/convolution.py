@@ -230,7 +230,7 @@ def _filters_gradient(padded: Tensor, weight: Tensor, g: Tensor, steps: Sequence
 def _planes_gradient(x: Tensor, weight: Tensor, g: Tensor, steps: Sequence[int], around: Sequence[int]) -> Tensor:
     """Return for every element the sum over the places of a window at which it was read, the first place first."""
     if not takes_windows(g, len(steps)):
-        return _gathered_gradient(x, weight, g, steps, around)
+        return _gradient_by_tensors(x, weight, g, steps, around)
     reading = WindowReading(x.shape[2:], weight.shape[2:], tuple(steps), tuple(around))
     margins = [(0, 0), (0, 0), *((p, p) for p in around)]
     axes = len(steps) + 1
@@ -245,7 +245,7 @@ def _planes_gradient(x: Tensor, weight: Tensor, g: Tensor, steps: Sequence[int],
     return routed(images_of_windows(matrix, g, reading), [matrix, g], vjp)
 
 
-def _gathered_gradient(x: Tensor, weight: Tensor, g: Tensor, steps: Sequence[int], around: Sequence[int]) -> Tensor:
+def _gradient_by_tensors(x: Tensor, weight: Tensor, g: Tensor, steps: Sequence[int], around: Sequence[int]) -> Tensor:
     """Return the same by tensors.
 
     The columns' gradient, one product, is spread to the steps of padded images. Each place of the window reads that,
@@ -302,10 +302,10 @@ def max_pool(
     sizes = each_of(size, d, "pool, size", 1)
     steps = sizes if stride is None else each_of(stride, d, "pool, stride", 1)
     least: Any = -math.inf if x.dtype.is_float else x.dtype.minimum
-    return window_max(_padded(x, padding, sizes, least), range(1, d + 1), sizes, steps)
+    return window_max(_pad(x, padding, sizes, least), range(1, d + 1), sizes, steps)
 
 
-def _padded(x: Tensor, padding: Any, sizes: Sequence[int], value: Any) -> Tensor:
+def _pad(x: Tensor, padding: Any, sizes: Sequence[int], value: Any) -> Tensor:
     around = each_of(padding, len(sizes), "pool, padding", 0)
     if any(2 * p > n for p, n in zip(around, sizes, strict=True)):
         raise ShapeError("pool, padding", "a window would lie outside", expected="at most half of the window",
@@ -362,7 +362,7 @@ def average_pool(
     steps = sizes if stride is None else each_of(stride, d, "pool, stride", 1)
     inner = tuple(range(x.ndim, x.ndim + d))
     counted = flag(count_include_pad, "pool, count_include_pad")
-    padded = _padded(x, padding, sizes, False if x.dtype.is_bool else 0)
+    padded = _pad(x, padding, sizes, False if x.dtype.is_bool else 0)
     found = mean_of(windows(padded, range(1, d + 1), sizes, steps), inner)
     if counted or padded is x:
         return found

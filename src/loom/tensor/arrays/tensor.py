@@ -29,7 +29,7 @@ from loom.tensor.complexes.arithmetic import MOST_FACTORS, power
 from loom.tensor.handle.assigning import assign_at, replace
 from loom.tensor.handle.borrowing import over_gpu
 from loom.tensor.handle.chained import NOBODY, is_temporary, warn_of_axes, warn_of_loss
-from loom.tensor.handle.display import shown, shown_html
+from loom.tensor.handle.display import show, show_html
 from loom.tensor.handle.indexing import index
 from loom.tensor.handle.lending import (
     DIRECT,
@@ -209,10 +209,10 @@ class Tensor(Operators, Methods, Node, Readable):
         return f"<tensor{name} {self.dtype}, {shape}, {self.op.name}>"
 
     def __repr__(self) -> str:
-        return shown(self)
+        return show(self)
 
     def _repr_html_(self) -> str:
-        return shown_html(self)
+        return show_html(self)
 
     def __reduce__(self) -> Any:
         return packed(self)

@@ -206,7 +206,7 @@ def _conj(z: Any) -> Any:
 # functions of one variable, and their derivatives
 
 
-def _turned(pair: tuple[Any, Any]) -> tuple[Any, Any]:
+def _swap(pair: tuple[Any, Any]) -> tuple[Any, Any]:
     return pair[1], pair[0]
 
 
@@ -235,15 +235,15 @@ _VALUES: dict[str, Callable[[Any, Any], tuple[Any, Any]]] = {
     "sinh": lambda a, b: _both("sinh", a, b),
     "cosh": lambda a, b: _both("cosh", a, b),
     "tanh": lambda a, b: _both("tanh", a, b),
-    "sin": lambda a, b: _turned(_both("sinh", b, a)),
+    "sin": lambda a, b: _swap(_both("sinh", b, a)),
     "cos": lambda a, b: _both("cosh", -b, a),
-    "tan": lambda a, b: _turned(_both("tanh", b, a)),
+    "tan": lambda a, b: _swap(_both("tanh", b, a)),
     "asinh": lambda a, b: _both("asinh", a, b),
-    "asin": lambda a, b: _turned(_both("asinh", b, a)),
+    "asin": lambda a, b: _swap(_both("asinh", b, a)),
     "acos": lambda a, b: _both("acos", a, b),
     "acosh": _acosh,
     "atanh": lambda a, b: _both("atanh", a, b),
-    "atan": lambda a, b: _turned(_both("atanh", b, a)),
+    "atan": lambda a, b: _swap(_both("atanh", b, a)),
 }
 """Functions of z by name: their parts of the parts of z. Of i z = -b + i a those of a circular function are odd or even
 in b, so that only the cosine sees the sign."""

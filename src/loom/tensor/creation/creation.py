@@ -50,7 +50,7 @@ def _like(home: Device | None) -> Tensor:
     return _ANY if home is None else Tensor(INPUT, (), (), f32, device=home)
 
 
-def _placed(x: Tensor, home: Device | None) -> Tensor:
+def _place(x: Tensor, home: Device | None) -> Tensor:
     """Return a formula of indices as one of a device."""
     x.device = home if x.device is None else x.device
     return x
@@ -122,14 +122,14 @@ def from_dlpack(x: Any, /, *, device: Place = None, copy: bool | None = None, on
         raise DTypeError(where, "it has no __dlpack__()", expected="an array of a library with DLPack",
                          got=type(x).__name__, remedy=remedy)  # fmt: skip
     if copy is not None and not flag(copy, "from_dlpack, copy") and not isinstance(x, Tensor):
-        return _shared(x, _home(device, on, where), where)
+        return _share(x, _home(device, on, where), where)
     home = _home(device, on, where)
     if home is None and copy is None and not isinstance(x, Tensor):
         home = home_of_others([x])
     return asarray(x, device=home, copy=copy)
 
 
-def _shared(x: Any, home: Device | None, where: str) -> Tensor:
+def _share(x: Any, home: Device | None, where: str) -> Tensor:
     """Return a tensor over the memory of an array of another library."""
     there = cast("Tensor | None", over_gpu(Tensor, x, where))
     if there is None:
@@ -202,7 +202,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, *, device: Place = None
     home = _home(device, on, "tensor.full")
     value = float(fill_value) if wanted.is_float and isinstance(fill_value, (bool, int)) else cast("Any", fill_value)
     number = maps.constant(value, wanted, _like(home), "tensor.full")
-    return views.broadcast_to(_placed(number, home), as_shape(shape, "tensor.full"))
+    return views.broadcast_to(_place(number, home), as_shape(shape, "tensor.full"))
 
 
 def _whole_of(value: int, dtype: Any) -> Any:
@@ -377,7 +377,7 @@ def arange(
     wanted = i64 if dtype is None and wanted.is_bool else wanted
     home = _home(device, on, "tensor.arange")
     if all(isinstance(n, int) for n in given):
-        return _placed(_whole_steps(range(*_stepping(given)), wanted, _like(home)), home)
+        return _place(_whole_steps(range(*_stepping(given)), wanted, _like(home)), home)
     first, last, step = (float(n) for n in _stepping(given))
     if not all(map(math.isfinite, (first, last, step))):
         raise ArgumentError("tensor.arange", "not finite", expected="finite numbers", got=given, remedy="Check them")
@@ -386,7 +386,7 @@ def arange(
         raise DTypeError("tensor.arange", f"floats in {wanted}", expected="a type of floats", got=given,
                          remedy="Pass whole numbers, or leave dtype out")  # fmt: skip
     at = maps.coordinate((_at_most(count),), 0, f64, _like(home))
-    return _placed(maps.cast(maps.apply("add", maps.apply("mul", at, step), first), wanted), home)
+    return _place(maps.cast(maps.apply("add", maps.apply("mul", at, step), first), wanted), home)
 
 
 def _real(value: Any, where: str) -> Any:
@@ -427,11 +427,11 @@ def _whole_steps(numbers: range, dtype: DType, like: Tensor) -> Tensor:
         return maps.coordinate((count,), 0, dtype, like)
     wide = u64 if ends and max(ends) > i64.maximum else f64 if dtype.is_float else i64
     at = maps.coordinate((count,), 0, wide, like)
-    step, start = (_wrapped(n, wide) for n in (numbers.step, numbers.start))
+    step, start = (_wrap(n, wide) for n in (numbers.step, numbers.start))
     return maps.cast(maps.apply("add", maps.apply("mul", at, step), start), dtype)
 
 
-def _wrapped(value: int, dtype: DType) -> float | int:
+def _wrap(value: int, dtype: DType) -> float | int:
     """Return a whole number as one of 64 bits that makes the same sums modulo 2^64."""
     if dtype.is_float:
         return float(value)
@@ -485,7 +485,7 @@ def linspace(
         )
     if with_end and count > 1:
         found = maps.where(maps.apply("eq", at, float(count - 1)), last, found)
-    return _placed(maps.cast(found, wanted), home)
+    return _place(maps.cast(found, wanted), home)
 
 
 def eye(
@@ -512,7 +512,7 @@ def eye(
     shape = rows, rows if n_cols is None else whole(n_cols, "tensor.eye", least=0)
     home = _home(device, on, "tensor.eye")
     found = _diagonal("eq", shape, whole(k, "tensor.eye, k"), _like(home))
-    return _placed(maps.cast(found, f32 if dtype is None else dtype), home)
+    return _place(maps.cast(found, f32 if dtype is None else dtype), home)
 
 
 def _diagonal(operation: str, shape: tuple[int, ...], k: int, like: Tensor) -> Tensor:

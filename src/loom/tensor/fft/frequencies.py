@@ -28,7 +28,7 @@ def fftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: Any = None)
     [0.0, 0.5, -1.0, -0.5]
     """
     n = whole(n, "fft.fftfreq, n", least=1)
-    return _scaled(np.concatenate([np.arange((n + 1) // 2), np.arange(-(n // 2), 0)]), n, d, dtype, device, "fftfreq")
+    return _scale(np.concatenate([np.arange((n + 1) // 2), np.arange(-(n // 2), 0)]), n, d, dtype, device, "fftfreq")
 
 
 def rfftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: Any = None) -> Tensor:
@@ -38,10 +38,10 @@ def rfftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: Any = None
     [0.0, 0.5, 1.0]
     """
     n = whole(n, "fft.rfftfreq, n", least=1)
-    return _scaled(np.arange(n // 2 + 1), n, d, dtype, device, "rfftfreq")
+    return _scale(np.arange(n // 2 + 1), n, d, dtype, device, "rfftfreq")
 
 
-def _scaled(k: Any, n: int, d: float, dtype: Any, device: Any, name: str) -> Tensor:
+def _scale(k: Any, n: int, d: float, dtype: Any, device: Any, name: str) -> Tensor:
     wanted = dtype_of("f32" if dtype is None else dtype, f"fft.{name}, dtype")
     if not wanted.is_float:
         raise DTypeError(f"fft.{name}, dtype", "frequencies are floats", expected="f32 or f64", got=wanted,

@@ -74,15 +74,15 @@ def _transform(node: Any, g: Any) -> list[Any]:
 @derivative(TO_HALF)
 def _to_half(node: Any, g: Any) -> list[Any]:
     n = node.inputs[0].shape[-1]
-    return [from_half(_weighed(g, n, 0.5), n, node.attributes[0])]
+    return [from_half(_weigh(g, n, 0.5), n, node.attributes[0])]
 
 
 @derivative(FROM_HALF)
 def _from_half(node: Any, g: Any) -> list[Any]:
-    return [_weighed(to_half(g, node.attributes[0]), g.shape[-1], 2.0)]
+    return [_weigh(to_half(g, node.attributes[0]), g.shape[-1], 2.0)]
 
 
-def _weighed(half: Any, n: int, factor: float) -> Any:
+def _weigh(half: Any, n: int, factor: float) -> Any:
     """Return half a spectrum with those numbers times a factor that stand for two of the whole."""
     count, like = n // 2 + 1, part_of(half, 0)
     own = 1 + (n % 2 == 0 and n > 1)

@@ -174,7 +174,7 @@ class Group:
     def __init__(self, item: LoweredNode) -> None:
         self.members = [item]
         self.shape = item.node.shape
-        self.rows: tuple[int, ...] | None = _folded(item)
+        self.rows: tuple[int, ...] | None = _fold_shape(item)
         self.needs: set[Group] = set()
         self.apart: set[Group] = set()
         self.users: set[Group] = set()
@@ -237,14 +237,14 @@ def _buffers(members: Sequence[LoweredNode], stored: Stores) -> set[int]:
     return {id(b) for b in (*read, *written)}
 
 
-def _folded(item: LoweredNode) -> tuple[int, ...] | None:
+def _fold_shape(item: LoweredNode) -> tuple[int, ...] | None:
     """Return the shape of what an item folds, None of what folds nothing."""
     return item.inputs[0].node.shape if item.folds else None
 
 
 def _rows_of(item: LoweredNode, groups: Sequence[Group]) -> tuple[bool, tuple[int, ...] | None]:
     """Return whether shapes let an item and groups be one, and the shape of rows that these then fold."""
-    shapes = {_folded(item), *(g.rows for g in groups)} - {None}
+    shapes = {_fold_shape(item), *(g.rows for g in groups)} - {None}
     if not shapes:
         return all(g.shape == item.node.shape for g in groups), None
     rows = shapes.pop()

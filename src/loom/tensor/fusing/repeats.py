@@ -29,14 +29,14 @@ _NEAR = 32
 
 def leave_out_repeats(draft: Draft) -> None:
     """Leave out of a draft, all of which is recorded, what is made twice."""
-    writers = Counter(b for d in draft.dispatches for b in _written(d))
+    writers = Counter(b for d in draft.dispatches for b in _outputs_of(d))
     versions = Counter[DraftBuffer]()
     instead: dict[DraftBuffer, DraftBuffer] = {}
     known: dict[Hashable, tuple[int, Recorded]] = {}
     kept: list[Recorded] = []
     for found in draft.dispatches:
         dispatch = replace(found, buffers=tuple(instead.get(b, b) for b in found.buffers))
-        written = _written(dispatch)
+        written = _outputs_of(dispatch)
         if _may_be_left_out(dispatch, written, writers):
             key = _key(dispatch, written, versions)
             at, earlier = known.get(key, (-1, dispatch))
@@ -54,7 +54,7 @@ def _kernel(dispatch: Recorded) -> VerifiedKernel:
     return recalled(kernel) if isinstance(kernel, KernelFunction) else kernel
 
 
-def _written(dispatch: Recorded) -> list[DraftBuffer]:
+def _outputs_of(dispatch: Recorded) -> list[DraftBuffer]:
     """Return the buffers that a dispatch may write."""
     kernel = _kernel(dispatch)
     return [b for m, b in zip(kernel.bound, dispatch.buffers, strict=False) if m in kernel.writes]

@@ -159,12 +159,12 @@ def _put(x: Any, places: KeyPlaces, value: Any) -> Any:
     value = _fitting(value, places.shape)
     if places.arrays:
         part = places.basic_of(x)
-        inner = places.moved(part)
+        inner = places.merge_axes(part)
         rows = permute(value, places.into_rows(value.ndim))
         rows = reshape(rows, (places.count, *inner.shape[1:]))
         at = places.positions(x)
         last = fold_by(_numbers(places.count, x), at, 0, inner.shape[0], shared=True, operation="max")
-        new = _chosen(inner, rows, last)
+        new = _choose(inner, rows, last)
         value = places.back(new, part)
     else:
         value = reshape(value, places.sizes)
@@ -182,7 +182,7 @@ def _numbers(count: int, x: Any) -> Any:
     return apply("add", coordinate((count,), 0, u32, x), 1)
 
 
-def _chosen(inner: Any, rows: Any, last: Any) -> Any:
+def _choose(inner: Any, rows: Any, last: Any) -> Any:
     """Return each row of ``inner``, or the one of ``rows`` that is put there last, ``last`` being its number from 1."""
     if not rows.shape[0]:
         return inner

@@ -13,14 +13,14 @@ import numpy as np
 
 from loom.core.conversions import widen
 
-__all__ = ["shown", "shown_html"]
+__all__ = ["show", "show_html"]
 
 _MOST = 1000
 _EDGE = 3
 _MOST_ROWS, _MOST_COLUMNS = 20, 12
 
 
-def shown(x: Any) -> str:
+def show(x: Any) -> str:
     """Return elements, dtype and device."""
     if _is_unknown(x):
         return x.recipe()
@@ -47,11 +47,11 @@ def _host(x: Any) -> Any:
     return widen(*x.host_elements())
 
 
-def shown_html(x: Any) -> str:
+def show_html(x: Any) -> str:
     """Return a table of one or two dimensions, or the text, for notebooks."""
     head = escape(f"{x.dtype}, {' x '.join(map(str, x.shape)) or 'one element'}, {x.home.name}")
     if _is_unknown(x) or x.ndim not in (1, 2) or not x.size:
-        return f"<pre>{escape(shown(x))}</pre>"
+        return f"<pre>{escape(show(x))}</pre>"
     sizes = ((1,) if x.ndim == 1 else ()) + x.shape
     part = x[tuple(slice(0, most) for most in (_MOST_ROWS, _MOST_COLUMNS)[2 - x.ndim :])]
     rows = _host(part).reshape(min(sizes[0], _MOST_ROWS), -1)

@@ -67,14 +67,14 @@ class KeyPlaces:
         own = [axis for axis, _ in self.arrays]
         return own + [a for a in range(len(self.inner)) if a not in own]
 
-    def moved(self, part: Any) -> Any:
+    def merge_axes(self, part: Any) -> Any:
         """Return a part with the axes of the arrays as one, the first."""
         order = self._order
         rows = permute(part, order)
         return reshape(rows, (math.prod(rows.shape[: len(self.arrays)]), *rows.shape[len(self.arrays) :]))
 
     def back(self, moved: Any, part: Any) -> Any:
-        """Return what ``moved`` made as it was, in the sizes of the slices."""
+        """Return what ``merge_axes`` made as it was, in the sizes of the slices."""
         order = self._order
         whole = reshape(moved, tuple(part.shape[a] for a in order))
         inverse = [order.index(a) for a in range(len(order))]
@@ -86,16 +86,16 @@ class KeyPlaces:
         return own + [a for a in range(ndim) if a not in own]
 
     def positions(self, like: Any) -> Any:
-        """Return the arrays as one of positions along the one axis of ``moved``, u32."""
+        """Return the arrays as one of positions along the one axis of ``merge_axes``, u32."""
         sizes = [self.inner[axis] for axis, _ in self.arrays]
         if all(not isinstance(a, Node) for _, a in self.arrays):
             total = np.zeros(self.common, np.int64)
             for (_, given), n in zip(self.arrays, sizes, strict=True):
                 total = total * n + cast("Any", np.where)(given < 0, given + n, given)
-            return _known(np.ascontiguousarray(total.reshape(-1).astype(np.uint32)), like)
+            return _constant_on(np.ascontiguousarray(total.reshape(-1).astype(np.uint32)), like)
         joined: Any = None
         for (_, given), n in zip(self.arrays, sizes, strict=True):
-            at = given if isinstance(given, Node) else _known(np.ascontiguousarray(given), like)
+            at = given if isinstance(given, Node) else _constant_on(np.ascontiguousarray(given), like)
             at = convert(at, i64)
             inside = apply("and", apply("ge", at, -n), apply("lt", at, n))
             at = where(inside, where(apply("lt", at, 0), apply("add", at, n), at), -(1 << 40))
@@ -123,7 +123,7 @@ def index(x: Any, key: Any) -> Any:
     if len(places.arrays) == 1 and places.first == places.arrays[0][0]:
         rows = pick(part, places.positions(x), places.first, shared=True)
         return reshape(rows, places.shape)
-    rows = pick(places.moved(part), places.positions(x), 0, shared=True)
+    rows = pick(places.merge_axes(part), places.positions(x), 0, shared=True)
     order = places.into_rows(len(places.shape))
     rows = reshape(rows, tuple(places.shape[a] for a in order))
     return permute(rows, [order.index(a) for a in range(len(order))])
@@ -134,13 +134,13 @@ def as_mask(key: Any, x: Any) -> Any:
     if isinstance(key, Node):
         return key if key.dtype.is_bool and key.shape == x.shape else None
     if is_array(key) and key.dtype == np.bool_ and key.shape == x.shape:
-        return _known(np.ascontiguousarray(key), x)
+        return _constant_on(np.ascontiguousarray(key), x)
     return None
 
 
 def read_key(x: Any, key: Any) -> KeyPlaces:
     """Return what a key names of a tensor."""
-    keys = _expanded(x, key)
+    keys = _expand(x, key)
     places = KeyPlaces()
     kinds: list[str] = []  # of the axes of ``inner`` and the arrays on them, in the order of the key
     axis, several = 0, any(_is_array_key(k) for k in keys)
@@ -169,7 +169,7 @@ def read_key(x: Any, key: Any) -> KeyPlaces:
             _add(places, start, step, size)
         else:
             _add(places, 0, 1, n)
-            places.arrays.append((len(places.inner), _checked(k, n, axis)))
+            places.arrays.append((len(places.inner), _check(k, n, axis)))
             places.inner += (n,)
             kinds.append("array")
         axis += 1
@@ -215,7 +215,7 @@ def _is_array_key(k: Any) -> bool:
     return isinstance(k, (Node, np.ndarray, _Truth))
 
 
-def _expanded(x: Any, key: Any) -> list[Any]:
+def _expand(x: Any, key: Any) -> list[Any]:
     """Return one key for each axis and each None: ``...`` spread, lists as arrays, masks as positions."""
     given: list[Any] = list(cast("tuple[Any, ...]", key)) if isinstance(key, tuple) else [key]
     keys: list[Any] = []
@@ -278,7 +278,7 @@ def _indices(k: Any) -> np.ndarray[Any, Any]:
     return found
 
 
-def _checked(k: Any, n: int, axis: int) -> Any:
+def _check(k: Any, n: int, axis: int) -> Any:
     """Return positions along an axis of ``n``, known to be inside unless a program is to be fed with them."""
     if not isinstance(k, Node):
         if not is_array(k):
@@ -306,7 +306,7 @@ def _refuse(least: int, most: int, n: int, axis: int) -> None:
                            remedy="Check the shape")  # fmt: skip
 
 
-def _known(memory: np.ndarray[Any, Any], like: Any) -> Any:
+def _constant_on(memory: np.ndarray[Any, Any], like: Any) -> Any:
     """Return an array of the host as a tensor on the device of another."""
     home = like.home
     storage = home.allocate(memory.nbytes, zeroed=False)

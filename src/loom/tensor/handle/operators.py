@@ -60,7 +60,7 @@ def _binary(name: str) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], 
     return forward, reflected
 
 
-def _called(name: str) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:
+def _by_function(name: str) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:
     """Return the same of a function of ``loom.tensor``."""
 
     def forward(self: Any, other: Any) -> Any:
@@ -72,7 +72,7 @@ def _called(name: str) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], 
     return forward, reflected
 
 
-def _compared(name: str, otherwise: str) -> Callable[[Any, Any], Any]:
+def _comparison(name: str, otherwise: str) -> Callable[[Any, Any], Any]:
     """Return a comparison; ``otherwise`` is the one with its operands exchanged, which Python asks for."""
     apply = maps.apply
 
@@ -101,15 +101,15 @@ class Operators:
     __and__, __rand__ = _binary("and")
     __or__, __ror__ = _binary("or")
     __xor__, __rxor__ = _binary("xor")
-    __floordiv__, __rfloordiv__ = _called("floor_divide")
-    __mod__, __rmod__ = _called("remainder")
-    __lshift__, __rlshift__ = _called("bitwise_left_shift")
-    __rshift__, __rrshift__ = _called("bitwise_right_shift")
-    __matmul__, __rmatmul__ = _called("matmul")
-    __lt__, __gt__ = _compared("lt", ">"), _compared("gt", "<")
-    __le__, __ge__ = _compared("le", ">="), _compared("ge", "<=")
-    __eq__: ClassVar[Callable[[Any, Any], Any]] = _compared("eq", "==")  # declared: object's is of bools
-    __ne__: ClassVar[Callable[[Any, Any], Any]] = _compared("ne", "!=")
+    __floordiv__, __rfloordiv__ = _by_function("floor_divide")
+    __mod__, __rmod__ = _by_function("remainder")
+    __lshift__, __rlshift__ = _by_function("bitwise_left_shift")
+    __rshift__, __rrshift__ = _by_function("bitwise_right_shift")
+    __matmul__, __rmatmul__ = _by_function("matmul")
+    __lt__, __gt__ = _comparison("lt", ">"), _comparison("gt", "<")
+    __le__, __ge__ = _comparison("le", ">="), _comparison("ge", "<=")
+    __eq__: ClassVar[Callable[[Any, Any], Any]] = _comparison("eq", "==")  # declared: object's is of bools
+    __ne__: ClassVar[Callable[[Any, Any], Any]] = _comparison("ne", "!=")
     __hash__ = object.__hash__
 
     def __divmod__(self, other: Any) -> tuple[Any, Any]:
@@ -187,7 +187,7 @@ REPLACE: list[Callable[[Any, Any], None]] = []
 """What ``assigning`` puts here: ``replace``."""
 
 
-def _assigned(operator: str) -> Callable[[Any, Any], Any]:
+def _assignment(operator: str) -> Callable[[Any, Any], Any]:
     """Return the operator that assigns what another one makes."""
     plain: Callable[[Any, Any], Any] = getattr(Operators, operator)
     where = f"tensor.{operator.replace('__', '__i', 1)}"
@@ -200,4 +200,4 @@ def _assigned(operator: str) -> Callable[[Any, Any], Any]:
 
 
 for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "and", "or", "xor", "lshift", "rshift", "matmul"):
-    setattr(Operators, f"__i{_name}__", _assigned(f"__{_name}__"))
+    setattr(Operators, f"__i{_name}__", _assignment(f"__{_name}__"))

@@ -70,7 +70,7 @@ class WrittenPart:
             if not self._write_here(memory):
                 held = type(x)(KNOWN, (), x.shape, x.dtype, data=memory, device=x.device)
                 held.shared, held.apart = True, x.apart
-                replace(base, self._placed(held, len(self._steps)))
+                replace(base, self._place(held, len(self._steps)))
             base.is_fast = base.is_fast or is_fast
             inner = base
             for step in reversed(self._steps[1:]):
@@ -78,7 +78,7 @@ class WrittenPart:
             become(x, self._steps[0].op, [inner], self._steps[0].attributes, data=memory)
             x.shared = True
 
-    def _placed(self, value: Any, count: int) -> Any:
+    def _place(self, value: Any, count: int) -> Any:
         """Return the base with a value in the place of the window."""
         for step in self._steps[:count]:
             if step.op is RESHAPE:
@@ -91,13 +91,13 @@ class WrittenPart:
             elif step.op is PAIRS:
                 value = join(slice_by(value, (..., 0)), slice_by(value, (..., 1)))
             elif step.op is PART:
-                other = part_of(self._seen(step), 1 - step.attributes[0])
+                other = part_of(self._source_of(step), 1 - step.attributes[0])
                 value = join(value, other) if step.attributes[0] == 0 else join(other, value)
             elif step.op is SLICE:
-                value = make(PUT, [self._seen(step), value], step.source, value.dtype, step.attributes)
+                value = make(PUT, [self._source_of(step), value], step.source, value.dtype, step.attributes)
         return value
 
-    def _seen(self, until: _Step) -> Node:
+    def _source_of(self, until: _Step) -> Node:
         """Return what a step is a view of."""
         inner = self._base
         for step in reversed(self._steps[self._steps.index(until) + 1 :]):
@@ -122,7 +122,7 @@ class WrittenPart:
             return False
         place: np.ndarray[Any, Any] | None = base.data.bytes[: base.nbytes].view(base.dtype.numpy).reshape(base.shape)
         for step in reversed(self._steps):
-            place = _viewed(place, step)
+            place = _view_of(place, step)
             if place is None:
                 return False
         with touching((memory,), (base.data,)):
@@ -130,7 +130,7 @@ class WrittenPart:
         return True
 
 
-def _viewed(place: Any, step: _Step) -> Any:
+def _view_of(place: Any, step: _Step) -> Any:
     """Return the view of an array of the host that a step is, None if numpy has none without a copy."""
     if step.op is RESHAPE:
         found = place.reshape(step.shape)

@@ -29,7 +29,7 @@ from loom.tensor.record.graph import Node, NodeKind, TensorOp, make
 
 __all__ = [
     "adjoint", "as_blocks", "as_columns", "complex_bidiagonal", "complex_det", "complex_factors", "complex_hessenberg",
-    "complex_slogdet", "from_columns", "from_interleaved", "interleaved",
+    "complex_slogdet", "from_columns", "from_interleaved", "interleave",
 ]  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def from_columns(x: Any, columns: int) -> Any:
     return join(x[..., :n, :columns], x[..., n:, :columns])
 
 
-def interleaved(x: Any) -> Any:
+def interleave(x: Any) -> Any:
     """Return real matrices in which every element is a block (re, -im; im, re)."""
     re, im = part_of(x, 0), part_of(x, 1)
     *batch, m, n = x.shape
@@ -70,7 +70,7 @@ def from_interleaved(x: Any) -> Any:
     return join(x[..., 0::2, 0::2], x[..., 1::2, 0::2])
 
 
-def _copied(draft: Draft, operands: Sequence[BufferView], like: Node) -> list[Any]:
+def _copy(draft: Draft, operands: Sequence[BufferView], like: Node) -> list[Any]:
     """Record copies of real operands that kernels may overwrite."""
     found = [draft.device.allocate(like.nbytes) for _ in operands]
     for operand, memory in zip(operands, found, strict=True):
@@ -80,14 +80,14 @@ def _copied(draft: Draft, operands: Sequence[BufferView], like: Node) -> list[An
 
 def _record_det(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
     n, batch = node.inputs[0].shape[-1], math.prod(node.shape[:-1])
-    re, im = _copied(draft, operands, node.inputs[0])
+    re, im = _copy(draft, operands, node.inputs[0])
     draft.dispatch(eliminate_complex(node.dtype), [re, im, out], [n], groups=batch)
 
 
 def _record_qr(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
     (m, n), (columns,) = node.inputs[0].shape[-2:], node.attributes
     batch, dtype = math.prod(node.shape[:-1]), node.dtype
-    re, im = _copied(draft, operands, node.inputs[0])
+    re, im = _copy(draft, operands, node.inputs[0])
     factors = draft.device.allocate(2 * batch * min(m, n) * dtype.nbytes)
     qr, qi = (draft.device.allocate(batch * m * columns * dtype.nbytes) for _ in range(2))
     draft.dispatch(reflect_complex(dtype), [re, im, factors], [m, n], groups=batch)
@@ -99,8 +99,8 @@ def _record_qr(node: Node, draft: Draft, operands: Sequence[BufferView], out: An
         first += size
 
 
-def _formed(draft: Draft, parts: Sequence[Any], factors: Any, dtype: DType, batch: int, n: int,
-            shape: Sequence[int]) -> list[Any]:  # fmt: skip
+def _form_product(draft: Draft, parts: Sequence[Any], factors: Any, dtype: DType, batch: int, n: int,
+                  shape: Sequence[int]) -> list[Any]:  # fmt: skip
     """Record the product of reflections: ``shape`` has their number, how they lie, and how far ahead they begin."""
     made = [draft.device.allocate(batch * n * n * dtype.nbytes) for _ in range(2)]
     groups = -(-n // LANES), batch
@@ -110,21 +110,21 @@ def _formed(draft: Draft, parts: Sequence[Any], factors: Any, dtype: DType, batc
 
 def _record_hessenberg(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
     n, batch, dtype = node.inputs[0].shape[-1], math.prod(node.shape[:-1]), node.dtype
-    parts = _copied(draft, operands, node.inputs[0])
+    parts = _copy(draft, operands, node.inputs[0])
     factors = draft.device.allocate(2 * batch * n * dtype.nbytes)
     draft.dispatch(hessenberg_complex(dtype), [*parts, factors], [n], groups=batch)
-    basis = _formed(draft, parts, factors, dtype, batch, n, (n - 1, 1, n, 1))
+    basis = _form_product(draft, parts, factors, dtype, batch, n, (n - 1, 1, n, 1))
     for k, source in enumerate((*parts, *basis)):
         put(draft, source, dtype, out, node, k * n * n, n * n)
 
 
 def _record_bidiagonal(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
     n, batch, dtype = node.inputs[0].shape[-1], math.prod(node.shape[:-1]), node.dtype
-    parts = _copied(draft, operands, node.inputs[0])
+    parts = _copy(draft, operands, node.inputs[0])
     left, right = (draft.device.allocate(2 * batch * n * dtype.nbytes) for _ in range(2))
     draft.dispatch(bidiagonal_complex(dtype), [*parts, left, right], [n], groups=batch)
-    bases = _formed(draft, parts, left, dtype, batch, n, (n, 1, n, 0))
-    bases += _formed(draft, parts, right, dtype, batch, n, (n - 1, n, 1, 1))
+    bases = _form_product(draft, parts, left, dtype, batch, n, (n, 1, n, 0))
+    bases += _form_product(draft, parts, right, dtype, batch, n, (n - 1, n, 1, 1))
     for k, source in enumerate((parts[0], *bases)):
         put(draft, source, dtype, out, node, k * n * n, n * n)
 
@@ -168,7 +168,7 @@ def complex_slogdet(x: Any, inverse: Any) -> tuple[Any, Any]:
     return routed(join(raw[..., n + 2], raw[..., n + 3]), [x], refuse), routed(size, [x], vjp)
 
 
-def _scaled(x: Any) -> tuple[Any, Any, Any]:
+def _scale(x: Any) -> tuple[Any, Any, Any]:
     """Return the parts of matrices times powers of two that keep squares in range, and those."""
     re, im = part_of(x, 0), part_of(x, 1)
     scale = safe_scale(concat([re, im], -1), (-2, -1))
@@ -180,7 +180,7 @@ def complex_hessenberg(x: Any) -> tuple[Any, Any, Any, Any]:
 
     Of H what is below the subdiagonal is not to be read.
     """
-    *parts, scale = _scaled(x)
+    *parts, scale = _scale(x)
     n = x.shape[-1]
     raw = make(_HESSENBERG, parts, (*x.shape[:-2], 4 * n * n), x.dtype.part)
     hr, hi, qr, qi = (part(raw, k * n * n, (n, n)) for k in range(4))
@@ -189,7 +189,7 @@ def complex_hessenberg(x: Any) -> tuple[Any, Any, Any, Any]:
 
 def complex_bidiagonal(x: Any) -> tuple[Any, Any, Any, Any]:
     """Return Q, real B, P and a scale with x = Q B P^H / scale; B is its diagonal and the one above, no more."""
-    *parts, scale = _scaled(x)
+    *parts, scale = _scale(x)
     n = x.shape[-1]
     raw = make(_BIDIAGONAL, parts, (*x.shape[:-2], 5 * n * n), x.dtype.part)
     b, qr, qi, pr, pi = (part(raw, k * n * n, (n, n)) for k in range(5))
@@ -199,7 +199,7 @@ def complex_bidiagonal(x: Any) -> tuple[Any, Any, Any, Any]:
 def complex_factors(x: Any, columns: int) -> tuple[Any, Any]:
     """Return Q of so many columns, and R, of matrices that are not empty, without gradients."""
     m, n = x.shape[-2:]
-    *parts, scale = _scaled(x)
+    *parts, scale = _scale(x)
     total = 2 * (m * columns + m * n)
     raw = make(_QR, parts, (*x.shape[:-2], total), x.dtype.part, (columns,))
     first = m * columns

@@ -14,7 +14,7 @@ from loom.core.errors import ArgumentError
 from loom.core.given import flag
 from loom.core.numbers import real
 from loom.tensor.arrays.tensor import Tensor
-from loom.tensor.linalg.operands import as_computed, filled, matrices, safe_scale, square
+from loom.tensor.linalg.operands import as_computed, fill, matrices, safe_scale, square
 from loom.tensor.linalg.spectral import svdvals
 from loom.tensor.linalg.systems import inv
 from loom.tensor.ops.elementwise import apply, cast, constant, where
@@ -111,7 +111,7 @@ def _matrix_norm(x: Any, order: Any) -> Any:
     value = float(order)
     best = max_of if value > 0 else min_of
     if not x.size:
-        return filled(0, x.shape[:-2], part_of(x, 0) if x.dtype.is_complex else x)
+        return fill(0, x.shape[:-2], part_of(x, 0) if x.dtype.is_complex else x)
     if abs(value) == 2:
         return best(svdvals(x), -1)
     return best(sum_of(apply("abs", x), -2 if abs(value) == 1 else -1), -1)

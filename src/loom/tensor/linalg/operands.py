@@ -14,6 +14,7 @@ import numpy as np
 from loom.core.dtype import DType, f32, f64, u32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.promotion import promote
+from loom.runtime.memory.storage import HostStorage
 from loom.tensor.handle.lending import memory_of
 from loom.tensor.ops.elementwise import apply, cast, constant, coordinate, where
 from loom.tensor.ops.joining import place
@@ -24,8 +25,8 @@ from loom.tensor.record.layout import broadcast_shapes
 from loom.tensor.run.later_checks import check_later
 
 __all__ = [
-    "LinAlgError", "as_computed", "batch_shape", "common", "computed", "diagonal_of", "embed_diagonal", "eye_mask",
-    "filled", "identity", "is_decided", "lower_mask", "matrices", "mt", "raise_failed", "safe_scale", "square", "tril",
+    "LinAlgError", "as_computed", "batch_shape", "common", "compute_type", "diagonal_of", "embed_diagonal", "eye_mask",
+    "fill", "identity", "is_decided", "lower_mask", "matrices", "mt", "raise_failed", "safe_scale", "square", "tril",
     "triu",
 ]  # fmt: skip
 
@@ -52,7 +53,7 @@ def square(x: Any, where_: str) -> None:
                          got=f"shape {x.shape}", remedy="Use linalg.lstsq, qr or svd")  # fmt: skip
 
 
-def computed(dtype: DType, where_: str) -> DType:
+def compute_type(dtype: DType, where_: str) -> DType:
     """Return the type that factorisations compute in: f32 and f64 as they are, f16 and bf16 in f32."""
     if dtype in _COMPUTED:
         return dtype
@@ -123,7 +124,7 @@ def embed_diagonal(d: Any, m: int, n: int) -> Any:
     """Return (.., m, n) matrices of zeros with ``d`` (.., min(m, n)) on the diagonal."""
     wanted = (*d.shape[:-1], m * n)
     if not math.prod(wanted):
-        return filled(0, (*d.shape[:-1], m, n), d)
+        return fill(0, (*d.shape[:-1], m, n), d)
     flat = place(d, wanted, [0] * d.ndim, [1] * (d.ndim - 1) + [n + 1])
     return reshape(flat, (*d.shape[:-1], m, n))
 
@@ -149,19 +150,19 @@ def cast_like(value: float, x: Any) -> Any:
     return constant(value, x.dtype, x)
 
 
-def filled(value: float, shape: Sequence[int], like: Any) -> Any:
+def fill(value: float, shape: Sequence[int], like: Any) -> Any:
     """Return a tensor of one number everywhere, of the dtype of another."""
     return broadcast_to(constant(value, like.dtype, like), shape)
 
 
 def identity(n: int, like: Any) -> Any:
     """Return (n, n) with ones on the diagonal, of the dtype of another."""
-    return cast(eye_mask(filled(0, (n, n), like)), like.dtype)
+    return cast(eye_mask(fill(0, (n, n), like)), like.dtype)
 
 
 def as_computed(x: Any, where_: str) -> Any:
     """Return ``x`` in the type that factorisations compute in."""
-    return cast(x, computed(x.dtype, where_))
+    return cast(x, compute_type(x.dtype, where_))
 
 
 def common(where_: str, *operands: Any) -> tuple[Any, ...]:
@@ -176,6 +177,8 @@ def is_decided(x: Node) -> bool:
     """Tell whether a tensor's elements are those they will always be: made of arrays, no parameter and no input."""
     if x.is_fed or x.data is not None:
         return not (x.is_fed or x.op.is_written)
+    if not any(i.data is None for i in x.inputs):  # what is asked most
+        return not any(i.op.is_written for i in x.inputs)
     found = ancestors([x], lambda n: () if n.data is not None else n.inputs, unfold=False)
     return not any(n.op.is_written for n in found if n.op.kind is NodeKind.SOURCE)
 
@@ -187,11 +190,13 @@ def raise_failed(info: Any, where_: str, what: str, expected: str, remedy: str) 
     """
 
     def check(found: np.ndarray[Any, Any]) -> None:
-        if found.any():
+        if np.count_nonzero(found):
             place = tuple(map(int, np.argwhere(np.atleast_1d(found))[0]))
             which = f" of matrix {place}" if found.ndim else ""
             column = int(np.atleast_1d(found)[place]) - 1
             raise LinAlgError(where_, what, expected=expected, got=f"none in column {column}{which}", remedy=remedy)
 
     if not check_later(info, check) and is_decided(info):
-        check(memory_of(info).read(0, info.nbytes).view(info.dtype.numpy).reshape(info.shape))
+        memory = memory_of(info)  # its own: nobody writes there
+        found = memory.bytes if isinstance(memory, HostStorage) else memory.read(0, info.nbytes)
+        check(found.view(info.dtype.numpy).reshape(info.shape))

@@ -19,14 +19,14 @@ from loom.tensor.linalg.operands import (
     as_computed,
     diagonal_of,
     embed_diagonal,
-    filled,
+    fill,
     identity,
     matrices,
     mt,
     safe_scale,
     tril,
 )
-from loom.tensor.linalg.systems import solved
+from loom.tensor.linalg.systems import solve_system
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.joining import concat
 from loom.tensor.ops.parts import join, part_of
@@ -34,7 +34,7 @@ from loom.tensor.ops.precision import IN_FULL
 from loom.tensor.ops.views import broadcast_to, detach, routed
 from loom.tensor.record.composite import Composite
 
-__all__ = ["QR", "factored", "qr"]
+__all__ = ["QR", "factor", "qr"]
 
 
 class QR(NamedTuple):
@@ -60,19 +60,19 @@ def qr(x: Tensor, /, *, mode: str = "reduced") -> QR:
         q, r = complex_factors(detach(x), columns)
         return QR(*_parts(x, q, r))
     if x.dtype.is_complex:
-        empty = (join(a, a * 0) for a in factored(part_of(x, 0), columns))
+        empty = (join(a, a * 0) for a in factor(part_of(x, 0), columns))
         return QR(*empty)
-    q, r = factored(as_computed(x, where_), columns)
+    q, r = factor(as_computed(x, where_), columns)
     return QR(cast(q, x.dtype), cast(r, x.dtype))
 
 
-def factored(x: Tensor, columns: int) -> Sequence[Tensor]:
+def factor(x: Tensor, columns: int) -> Sequence[Tensor]:
     """Return Q of so many columns, and R, for matrices of f32 or f64."""
     m, n = x.shape[-2:]
     batch = x.shape[:-2]
     if 0 in (m, n, columns) or not x.size:
         eye = broadcast_to(identity(m, x)[:, :columns], (*batch, m, columns))
-        return eye, filled(0, (*batch, columns, n), x)
+        return eye, fill(0, (*batch, columns, n), x)
     return _QR((x,), (((*batch, m, columns), x.dtype), ((*batch, columns, n), x.dtype)), columns)
 
 
@@ -111,7 +111,7 @@ def _gradient(x: Tensor, q: Tensor, r: Tensor, by_q: Any, by_r: Any) -> Tensor:
         return _square_gradient(q, r, by_q, by_r)
     last = x[..., m:]
     if by_r is None:
-        return concat([_square_gradient(q, r[..., :m], by_q, None), filled(0, last.shape, x)], -1)
+        return concat([_square_gradient(q, r[..., :m], by_q, None), fill(0, last.shape, x)], -1)
     turned = last @ adjoint(by_r[..., m:])
     return concat([_square_gradient(q, r[..., :m], turned, by_r[..., :m]), q @ by_r[..., m:]], -1)
 
@@ -123,17 +123,17 @@ def _square_gradient(q: Tensor, r: Tensor, by_q: Any, by_r: Any) -> Tensor:
         inner = r @ adjoint(by_r)
     if by_q is not None:
         inner = -(adjoint(by_q) @ q) if inner is None else inner - adjoint(by_q) @ q
-    whole = q @ _mirrored(inner)
+    whole = q @ _mirror(inner)
     whole = whole if by_q is None else whole + by_q
     if whole.dtype.is_complex:
-        return adjoint(from_columns(solved(as_blocks(r), as_columns(adjoint(whole))), whole.shape[-2]))
-    return mt(solved(r, mt(whole)))
+        return adjoint(from_columns(solve_system(as_blocks(r), as_columns(adjoint(whole))), whole.shape[-2]))
+    return mt(solve_system(r, mt(whole)))
 
 
-def _mirrored(x: Tensor) -> Tensor:
+def _mirror(x: Tensor) -> Tensor:
     """Return Hermitian matrices of lower triangles: what would be imaginary on the diagonal is left out."""
     if x.dtype.is_complex:
         below = tril(part_of(x, 1), -1)
-        return join(_mirrored(part_of(x, 0)), below - mt(below))
+        return join(_mirror(part_of(x, 0)), below - mt(below))
     low, line = tril(x, -1), diagonal_of(x)
     return low + mt(low) + embed_diagonal(line, line.shape[-1], line.shape[-1])

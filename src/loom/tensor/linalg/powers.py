@@ -13,9 +13,9 @@ from loom.core.numbers import whole
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.linalg.complexes import as_blocks, as_columns, from_columns
 from loom.tensor.linalg.norms import rank_bound
-from loom.tensor.linalg.operands import as_computed, batch_shape, common, filled, identity, matrices, mt, square
+from loom.tensor.linalg.operands import as_computed, batch_shape, common, fill, identity, matrices, mt, square
 from loom.tensor.linalg.spectral import singular
-from loom.tensor.linalg.systems import complex_inverse, inverse, solved
+from loom.tensor.linalg.systems import complex_inverse, inverse, solve_system
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.parts import part_of
 from loom.tensor.ops.precision import IN_FULL
@@ -78,22 +78,22 @@ def expm(x: Tensor, /) -> Tensor:
     norm = expand_dims(expand_dims(norm, -1), -1)
     halved = [norm > bound * 2.0**k for k in range(_SQUARINGS)]
     for half in halved:
-        a = a * where(half, cast(filled(0.5, norm.shape, a), a.dtype), 1)
+        a = a * where(half, cast(fill(0.5, norm.shape, a), a.dtype), 1)
     eye = identity(n, a)
     square_of = a @ a
     powers = [eye, square_of]
     while len(powers) <= degree // 2:
         powers.append(powers[-1] @ square_of)
-    even, odd = (_combined(powers, b[start::2]) for start in (0, 1))
+    even, odd = (_combine(powers, b[start::2]) for start in (0, 1))
     odd = a @ odd
-    found = solved(even - odd, even + odd)
+    found = solve_system(even - odd, even + odd)
     for half in halved:
         found = where(half, found @ found, found)
     is_far = norm > bound * 2.0**_SQUARINGS
     return cast(where(is_far, float("nan"), found), x.dtype)
 
 
-def _combined(powers: list[Any], weights: tuple[float, ...]) -> Any:
+def _combine(powers: list[Any], weights: tuple[float, ...]) -> Any:
     total = powers[0] * weights[0]
     for power, weight in zip(powers[1:], weights[1:], strict=False):
         total = total + power * weight
@@ -113,7 +113,7 @@ def pinv(x: Tensor, /, *, rtol: Any = None) -> Tensor:
         return from_columns(pinv(as_blocks(x), rtol=_least_of(x) if rtol is None else rtol), x.shape[-2])
     held = as_computed(x, where_)
     if not x.size:
-        return filled(0, (*x.shape[:-2], x.shape[-1], x.shape[-2]), x)
+        return fill(0, (*x.shape[:-2], x.shape[-1], x.shape[-2]), x)
     return cast(_pseudo_inverse(held, rtol, where_), x.dtype)
 
 
@@ -124,7 +124,7 @@ def _least_of(x: Any) -> float:
 
 def _pseudo_inverse(x: Any, rtol: Any, where_: str) -> Any:
     u, s, vh = singular(detach(x))
-    found = mt(vh) @ (expand_dims(_inverted(s, x.shape, rtol, where_), -1) * mt(u))
+    found = mt(vh) @ (expand_dims(_invert(s, x.shape, rtol, where_), -1) * mt(u))
 
     def vjp(node: Any, g: Any) -> list[Any]:
         return [_pinv_gradient(node.inputs[0], node, g)]
@@ -132,7 +132,7 @@ def _pseudo_inverse(x: Any, rtol: Any, where_: str) -> Any:
     return routed(found, [x], vjp)
 
 
-def _inverted(s: Any, shape: tuple[int, ...], rtol: Any, where_: str) -> Any:
+def _invert(s: Any, shape: tuple[int, ...], rtol: Any, where_: str) -> Any:
     """Return 1 / s, 0 for what counts as 0."""
     is_some = s > rank_bound(s, shape, rtol, where_)
     lost = apply("ne", s, s)
@@ -191,7 +191,7 @@ def lstsq(a: Tensor, b: Tensor, /, *, rtol: Any = None) -> LstSq:
 
 def _least_squares(x: Any, y: Any, rtol: Any, where_: str) -> tuple[Any, Any, Any]:
     u, s, vh = singular(detach(x))
-    scale = _inverted(s, x.shape, rtol, where_)
+    scale = _invert(s, x.shape, rtol, where_)
     held = detach(y)
     found = mt(vh) @ (expand_dims(scale, -1) * (mt(u) @ held))
 

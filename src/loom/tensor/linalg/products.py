@@ -106,7 +106,7 @@ def tensordot(x1: Tensor, x2: Tensor, /, *, axes: Any = 2) -> Tensor:
     """
     where_ = "linalg.tensordot"
     a, b, _ = common(where_, x1, x2)
-    first, second = _contracted(a, b, axes, where_)
+    first, second = _contraction_axes(a, b, axes, where_)
     left = [k for k in range(a.ndim) if k not in first]
     right = [k for k in range(b.ndim) if k not in second]
     inner = math.prod(a.shape[k] for k in first)
@@ -118,7 +118,7 @@ def tensordot(x1: Tensor, x2: Tensor, /, *, axes: Any = 2) -> Tensor:
     return reshape(found, (*rows, *columns))
 
 
-def _contracted(a: Tensor, b: Tensor, axes: Any, where_: str) -> tuple[list[int], list[int]]:
+def _contraction_axes(a: Tensor, b: Tensor, axes: Any, where_: str) -> tuple[list[int], list[int]]:
     """Return the axes of each operand that are summed over."""
     if is_list(axes):
         if len(axes) != 2:

@@ -16,14 +16,14 @@ from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.linalg.nodes import eigen_node, part, singular_node
 from loom.tensor.linalg.operands import (
     as_computed,
-    filled,
+    fill,
     identity,
     lower_mask,
     matrices,
     mt,
     square,
 )
-from loom.tensor.linalg.orthogonal import factored
+from loom.tensor.linalg.orthogonal import factor
 from loom.tensor.linalg.unitary import (
     complex_singular,
     complex_singular_values,
@@ -70,15 +70,15 @@ def eigh(x: Tensor, /) -> Eigh:
     """
     square(x, "linalg.eigh")
     if x.dtype.is_complex:
-        return Eigh(*hermitian(x)) if x.size else Eigh(filled(0, x.shape[:-1], part_of(x, 0)), x * 0)
+        return Eigh(*hermitian(x)) if x.size else Eigh(fill(0, x.shape[:-1], part_of(x, 0)), x * 0)
     held = as_computed(x, "linalg.eigh")
     if not x.size:
-        return Eigh(filled(0, x.shape[:-1], x), filled(0, x.shape, x))
-    w, v = _eigen(held, eigen_node(_mirrored(held), vectors=True))
+        return Eigh(fill(0, x.shape[:-1], x), fill(0, x.shape, x))
+    w, v = _eigen(held, eigen_node(_mirror(held), vectors=True))
     return Eigh(cast(w, x.dtype), cast(v, x.dtype))
 
 
-def _mirrored(x: Any) -> Any:
+def _mirror(x: Any) -> Any:
     """Return the symmetric matrices of the lower triangles."""
     return where(lower_mask(x), x, mt(x))
 
@@ -104,16 +104,16 @@ def eigvalsh(x: Tensor, /) -> Tensor:
     """Return the eigenvalues of ``eigh`` alone, in less time, with the same bits."""
     square(x, "linalg.eigvalsh")
     if x.dtype.is_complex:
-        return hermitian_values(x) if x.size else filled(0, x.shape[:-1], part_of(x, 0))
+        return hermitian_values(x) if x.size else fill(0, x.shape[:-1], part_of(x, 0))
     held = as_computed(x, "linalg.eigvalsh")
     if not x.size:
-        return filled(0, x.shape[:-1], x)
+        return fill(0, x.shape[:-1], x)
 
     def vjp(node: Any, g: Any) -> list[Any]:
-        _, v = _eigen(node.inputs[0], eigen_node(_mirrored(node.inputs[0]), vectors=True))
+        _, v = _eigen(node.inputs[0], eigen_node(_mirror(node.inputs[0]), vectors=True))
         return [(v * expand_dims(g, -2)) @ mt(v)]
 
-    return cast(routed(eigen_node(_mirrored(held), vectors=False), [held], vjp), x.dtype)
+    return cast(routed(eigen_node(_mirror(held), vectors=False), [held], vjp), x.dtype)
 
 
 @IN_FULL
@@ -144,7 +144,7 @@ def _empty(x: Any, is_full: bool) -> SVD:
     u = broadcast_to(identity(m, held)[:, : m if is_full else k], (*batch, m, m if is_full else k))
     vh = broadcast_to(identity(n, held)[: n if is_full else k], (*batch, n if is_full else k, n))
     real = held.dtype if x.dtype.is_complex else x.dtype
-    return SVD(cast(u, x.dtype), cast(filled(0, (*batch, k), held), real), cast(vh, x.dtype))
+    return SVD(cast(u, x.dtype), cast(fill(0, (*batch, k), held), real), cast(vh, x.dtype))
 
 
 @IN_FULL
@@ -155,7 +155,7 @@ def singular(x: Any, is_full: bool = False) -> tuple[Any, Any, Any]:
         u, s, vh = singular(mt(x), is_full)
         return mt(vh), s, mt(u)
     k, columns = n, m if is_full else n
-    q, r = factored(detach(x), columns) if m > n else (None, detach(x))
+    q, r = factor(detach(x), columns) if m > n else (None, detach(x))
     raw = singular_node(r[..., :k, :], vectors=True)
     u, s, vh = _singular(x, raw, q)
     if q is not None and columns > k:
@@ -208,11 +208,11 @@ def svdvals(x: Tensor, /) -> Tensor:
     matrices(x, "linalg.svdvals")
     if x.dtype.is_complex:
         if not x.size:
-            return filled(0, (*x.shape[:-2], min(x.shape[-2:])), part_of(x, 0))
+            return fill(0, (*x.shape[:-2], min(x.shape[-2:])), part_of(x, 0))
         return complex_singular_values(x)
     held = as_computed(x, "linalg.svdvals")
     if not x.size:
-        return filled(0, (*x.shape[:-2], min(x.shape[-2:])), x)
+        return fill(0, (*x.shape[:-2], min(x.shape[-2:])), x)
     m, n = x.shape[-2:]
 
     def vjp(node: Any, g: Any) -> list[Any]:
@@ -221,5 +221,5 @@ def svdvals(x: Tensor, /) -> Tensor:
 
     tall = detach(mt(held) if m < n else held)
     k = tall.shape[-1]
-    r = factored(tall, k)[1] if tall.shape[-2] > k else tall
+    r = factor(tall, k)[1] if tall.shape[-2] > k else tall
     return cast(routed(singular_node(r, vectors=False), [held], vjp), x.dtype)

@@ -23,7 +23,7 @@ from loom.tensor.linalg.complexes import (
     complex_slogdet,
     from_columns,
     from_interleaved,
-    interleaved,
+    interleave,
 )
 from loom.tensor.linalg.nodes import cholesky_node, det_node, lu_node, part, solve_node
 from loom.tensor.linalg.operands import (
@@ -31,7 +31,7 @@ from loom.tensor.linalg.operands import (
     batch_shape,
     common,
     diagonal_of,
-    filled,
+    fill,
     identity,
     mt,
     raise_failed,
@@ -46,9 +46,7 @@ from loom.tensor.ops.reductions import sum_of
 from loom.tensor.ops.views import broadcast_to, detach, expand_dims, permute, reshape, reverse, routed, squeeze
 from loom.tensor.record.composite import Composite
 
-__all__ = [
-    "SLogDet", "cholesky", "det", "inv", "inverse", "slogdet", "solve", "solve_triangular", "solved",
-]  # fmt: skip
+__all__ = ["SLogDet", "cholesky", "det", "inv", "inverse", "slogdet", "solve", "solve_system", "solve_triangular"]
 
 _SINGULAR = "the matrix is singular"
 _PIVOT = "a pivot other than 0 in every column"
@@ -81,18 +79,18 @@ def solve(x1: Tensor, x2: Tensor, /) -> Tensor:
                          got=f"{x2.shape} for matrices {x1.shape}", remedy="Match the rows")  # fmt: skip
     batch = batch_shape(a.shape[:-2], () if is_vector else b.shape[:-2], where_=where_)
     if not dtype.is_complex:
-        return cast(solved(as_computed(a, where_), as_computed(b, where_), batch, where_), dtype)
+        return cast(solve_system(as_computed(a, where_), as_computed(b, where_), batch, where_), dtype)
     b = expand_dims(b, 1) if is_vector else b
-    found = from_columns(solved(as_blocks(a), as_columns(b), batch, where_), b.shape[-1])
+    found = from_columns(solve_system(as_blocks(a), as_columns(b), batch, where_), b.shape[-1])
     return squeeze(found, -1) if is_vector else found
 
 
-def solved(a: Any, b: Any, batch: Any = None, where_: str = "") -> Any:
+def solve_system(a: Any, b: Any, batch: Any = None, where_: str = "") -> Any:
     """Return the solution for operands of f32 or f64; a name makes a singular matrix an error."""
     leading: tuple[int, ...] = b.shape[:-2] if batch is None else batch
     shape = (*leading, *b.shape[-2:])
     if 0 in shape:
-        return filled(0, shape, b)
+        return fill(0, shape, b)
     if not where_:
         return _solution(a, b, leading)[0]
     found, info = _SOLVE((a, b), ((shape, b.dtype), (leading if a.ndim > 2 else (), b.dtype)), leading)
@@ -144,11 +142,13 @@ def solve_triangular(a: Tensor, b: Tensor, /, *, upper: bool = False) -> Tensor:
     batch = batch_shape(x.shape[:-2], y.shape[:-2], where_=where_)
     if dtype.is_complex:
         side = join(*((triu if flag(upper, f"{where_}, upper") else tril)(part_of(x, k)) for k in (0, 1)))
-        return from_columns(solved(as_blocks(side), as_columns(y), batch, where_), y.shape[-1])
+        return from_columns(solve_system(as_blocks(side), as_columns(y), batch, where_), y.shape[-1])
     x, y = as_computed(x, where_), as_computed(y, where_)
     if flag(upper, f"{where_}, upper"):
-        return cast(solved(triu(x), y, batch, where_), dtype)
-    turned = solved(reverse(tril(x), (-1, -2)), reverse(y, -2), batch, where_)  # upper, so that no row is exchanged
+        return cast(solve_system(triu(x), y, batch, where_), dtype)
+    turned = solve_system(
+        reverse(tril(x), (-1, -2)), reverse(y, -2), batch, where_
+    )  # upper, so that no row is exchanged
     return cast(reverse(turned, -2), dtype)
 
 
@@ -169,7 +169,7 @@ def complex_inverse(x: Any, where_: str = "") -> Any:
 def inverse(x: Any, where_: str = "") -> Any:
     """Return the inverse of matrices of f32 or f64; a name makes a singular matrix an error."""
     if not x.size:
-        return filled(0, x.shape, x)
+        return fill(0, x.shape, x)
     if not where_:
         return _inverse(x)[0]
     found, info = _INVERSE((x,), ((x.shape, x.dtype), (x.shape[:-2], x.dtype)))
@@ -203,7 +203,7 @@ def det(x: Tensor, /) -> Tensor:
         return complex_det(x, complex_inverse) if x.size else _complex_one(x)
     held = as_computed(x, "linalg.det")
     if not x.size:
-        return filled(1, x.shape[:-2], x)
+        return fill(1, x.shape[:-2], x)
 
     def vjp(node: Tensor, g: Tensor) -> list[Tensor]:
         scale = reshape(g * node, (*g.shape, 1, 1))
@@ -214,7 +214,7 @@ def det(x: Tensor, /) -> Tensor:
 
 def _complex_one(x: Tensor) -> Tensor:
     """Return the determinants of complex matrices of no rows."""
-    return join(*(filled(value, x.shape[:-2], part_of(x, 0)) for value in (1, 0)))
+    return join(*(fill(value, x.shape[:-2], part_of(x, 0)) for value in (1, 0)))
 
 
 @IN_FULL
@@ -225,10 +225,10 @@ def slogdet(x: Tensor, /) -> SLogDet:
     if x.dtype.is_complex:
         if x.size:
             return SLogDet(*complex_slogdet(x, complex_inverse))
-        return SLogDet(_complex_one(x), filled(0, batch, part_of(x, 0)))
+        return SLogDet(_complex_one(x), fill(0, batch, part_of(x, 0)))
     held = as_computed(x, "linalg.slogdet")
     if not x.size:
-        return SLogDet(filled(1, batch, x), filled(0, batch, x))
+        return SLogDet(fill(1, batch, x), fill(0, batch, x))
     sign, size = _SLOGDET((held,), ((batch, held.dtype),) * 2)
     return SLogDet(cast(sign, x.dtype), cast(size, x.dtype))
 
@@ -268,11 +268,11 @@ def cholesky(x: Tensor, /, *, upper: bool = False) -> Tensor:
     square(x, where_)
     is_upper = flag(upper, f"{where_}, upper")
     if x.dtype.is_complex:
-        found = from_interleaved(cholesky(interleaved(adjoint(x) if is_upper else x)))
+        found = from_interleaved(cholesky(interleave(adjoint(x) if is_upper else x)))
         return adjoint(found) if is_upper else found
     held = as_computed(x, where_)
     if not x.size:
-        return filled(0, x.shape, x)
+        return fill(0, x.shape, x)
     held = mt(held) if is_upper else held
     found, info = _CHOLESKY((held,), ((held.shape, held.dtype), (held.shape[:-2], held.dtype)))
     raise_failed(info, where_, "the matrix is not positive definite", "a diagonal above 0 left in every column",
@@ -290,8 +290,8 @@ def _root(x: Tensor) -> tuple[Tensor, Tensor]:
         turned = mt(node)
         inner = tril(turned @ g)
         inner = inner - tril(triu(inner)) * 0.5
-        left = solved(turned, inner)
-        whole = mt(solved(turned, mt(left)))
+        left = solve_system(turned, inner)
+        whole = mt(solve_system(turned, mt(left)))
         return [(whole + mt(whole)) * 0.5]
 
     return routed(part(raw, 0, x.shape[-2:]), [x], vjp), part(raw, raw.shape[-1] - 1, ())

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from loom.core.dtype import i64, u32
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.linalg.nodes import lu_node, order_node, part
-from loom.tensor.linalg.operands import as_computed, filled, identity, mt, square, tril, triu
-from loom.tensor.linalg.systems import solved
+from loom.tensor.linalg.operands import as_computed, fill, identity, mt, square, tril, triu
+from loom.tensor.linalg.systems import solve_system
 from loom.tensor.ops.elementwise import apply, cast, coordinate
 from loom.tensor.ops.precision import IN_FULL
 from loom.tensor.ops.views import detach, expand_dims, routed
@@ -38,7 +38,7 @@ def lu_factor(x: Tensor, /) -> tuple[Tensor, Tensor]:
     square(x, "linalg.lu_factor")
     held = as_computed(x, "linalg.lu_factor")
     if not x.size:
-        return filled(0, x.shape, x), cast(filled(0, x.shape[:-1], x), i64)
+        return fill(0, x.shape, x), cast(fill(0, x.shape[:-1], x), i64)
     factors, pivots = _LU_FACTOR((held,), ((x.shape, held.dtype), (x.shape[:-1], i64)))
     return cast(factors, x.dtype), pivots
 
@@ -63,7 +63,7 @@ def lu(x: Tensor, /) -> LU:
     square(x, "linalg.lu")
     held = as_computed(x, "linalg.lu")
     if not x.size:
-        return LU(*(filled(0, x.shape, x) for _ in range(3)))
+        return LU(*(fill(0, x.shape, x) for _ in range(3)))
     p, lower, upper = _LU((held,), ((x.shape, held.dtype),) * 3)
     return LU(cast(p, x.dtype), cast(lower, x.dtype), cast(upper, x.dtype))
 
@@ -96,5 +96,5 @@ def _lu_gradient(both: Tensor, swaps: Tensor, by_lower: Tensor, by_upper: Tensor
     n = both.shape[-1]
     lower, upper = tril(both, -1) + identity(n, both), triu(both)
     inner = tril(mt(lower) @ by_lower, -1) + triu(by_upper @ mt(upper))
-    left = solved(mt(lower), inner)
-    return swaps @ mt(solved(upper, mt(left)))
+    left = solve_system(mt(lower), inner)
+    return swaps @ mt(solve_system(upper, mt(left)))

@@ -69,7 +69,7 @@ def _phases(u: Any) -> Any:
 # Hermitian matrices
 
 
-def _mirrored(x: Any) -> Any:
+def _mirror(x: Any) -> Any:
     """Return the Hermitian matrices of the lower triangles; what is imaginary on the diagonal is left out."""
     re, im = part_of(x, 0), tril(part_of(x, 1), -1)
     below = tril(re, -1)
@@ -78,7 +78,7 @@ def _mirrored(x: Any) -> Any:
 
 def _tridiagonal(x: Any) -> tuple[Any, Any, Any]:
     """Return the real tridiagonal matrices, what they are multiplied by from the left, and their scales."""
-    hr, _, q, scale = complex_hessenberg(_mirrored(x))
+    hr, _, q, scale = complex_hessenberg(_mirror(x))
     band = triu(tril(hr), -1)
     return band + mt(tril(band, -1)), q, squeeze(scale, -1)
 
@@ -159,7 +159,7 @@ def _singular(x: Any, raw: Any, left: Any, right: Any, scale: Any) -> tuple[Any,
         column, row = expand_dims(s, -1), expand_dims(s, -2)
         return u, s, vh, inverse_gaps((row - column) * (row + column))
 
-    def turned(skew: Any, s: Any) -> Any:
+    def by_phases(skew: Any, s: Any) -> Any:
         """Return the part by phases: the diagonal over 4 s, imaginary alone."""
         share = diagonal_of(part_of(skew, 1)) * (inverse_gaps(s) * 0.25)
         matrix = embed_diagonal(share, n, n)
@@ -169,7 +169,7 @@ def _singular(x: Any, raw: Any, left: Any, right: Any, scale: Any) -> tuple[Any,
         u, s, vh, gaps = factors(node)
         along = adjoint(u) @ g
         skew = along - adjoint(along)
-        found = u @ (_times(skew, gaps * expand_dims(s, -2)) + turned(skew, s)) @ vh
+        found = u @ (_times(skew, gaps * expand_dims(s, -2)) + by_phases(skew, s)) @ vh
         if u.shape[-2] > n:
             found = found + _times(g - u @ along, expand_dims(inverse_gaps(s), -2)) @ vh
         return [found]
@@ -182,7 +182,7 @@ def _singular(x: Any, raw: Any, left: Any, right: Any, scale: Any) -> tuple[Any,
         u, s, vh, gaps = factors(node)
         along = vh @ adjoint(g)
         skew = along - adjoint(along)
-        return [u @ (_times(skew, gaps * expand_dims(s, -1)) - turned(skew, s)) @ vh]
+        return [u @ (_times(skew, gaps * expand_dims(s, -1)) - by_phases(skew, s)) @ vh]
 
     return (
         routed(_by_real(left, part(raw, n, (n, n))), [x], by_u),

@@ -64,7 +64,7 @@ def scaled_dot_product_attention(
                          got=f"{query.shape}, {key.shape}, {value.shape}", remedy="Transpose or reshape")  # fmt: skip
     heads = query.shape[:-2]
     if shared:
-        query, key, value = _grouped(query, key, value, name)
+        query, key, value = _group_heads(query, key, value, name)
     factor = 1 / math.sqrt(max(1, query.shape[-1])) if scale is None else real(scale, f"{name}, scale")
     scores = cast(matmul(query, key, transpose_b=True), held_type(query.dtype)) * factor
     seen, added = _mask(attn_mask, flag(is_causal, f"{name}, is_causal"), scores, heads, name)
@@ -77,7 +77,7 @@ def scaled_dot_product_attention(
     return reshape(found, (*heads, *found.shape[-2:])) if shared else found
 
 
-def _grouped(query: Tensor, key: Tensor, value: Tensor, name: str) -> tuple[Tensor, Tensor, Tensor]:
+def _group_heads(query: Tensor, key: Tensor, value: Tensor, name: str) -> tuple[Tensor, Tensor, Tensor]:
     """Return operands with an axis of the queries' heads that share a key."""
     few = key.shape[-3] if key.ndim > 2 else 0
     if not few or query.ndim < 3 or value.shape[-3:-2] != (few,) or query.shape[-3] % few:

@@ -60,10 +60,10 @@ def nll(
     each = -sum_of(where(is_class(target, classes), log_probabilities, 0), -1)
     factors = None if weight is None else _class_weights(weight, classes, target, "nll", each.dtype)
     each = each if factors is None else each * factors
-    return _weighted_mean(_known_class(each, target, classes), target, factors, ignore_index, reduction)
+    return _mean_by_weights(_nan_outside(each, target, classes), target, factors, ignore_index, reduction)
 
 
-def _known_class(each: Tensor, target: Tensor, classes: int) -> Tensor:
+def _nan_outside(each: Tensor, target: Tensor, classes: int) -> Tensor:
     """Return losses, NaN for a class that there is not."""
     if target.dtype.maximum >= classes:
         each = where(target < classes, each, math.nan)
@@ -79,7 +79,7 @@ def _class_weights(weight: Any, classes: int, target: Tensor, name: str, dtype: 
     return sum_of(where(is_class(target, classes), cast(weight, dtype), 0), -1)
 
 
-def _weighted_mean(each: Tensor, target: Tensor, factors: Any, ignored: Any, reduction: str) -> Tensor:
+def _mean_by_weights(each: Tensor, target: Tensor, factors: Any, ignored: Any, reduction: str) -> Tensor:
     """Return the loss of elements: a mean is that by the sum of weights, without those that are ignored."""
     if ignored is None and factors is None:
         return reduced(each, reduction)
@@ -136,11 +136,11 @@ def cross_entropy(
     classes = logits.shape[-1]
     sharp = nll(logs, target, weight=weight, ignore_index=ignore_index, reduction="none")
     spread = -sum_of(logs if weight is None else logs * cast(weight, logs.dtype), -1) * (1 / classes)
-    each = _known_class(sharp * (1 - smooth) + spread * smooth, target, classes)
+    each = _nan_outside(sharp * (1 - smooth) + spread * smooth, target, classes)
     if ignore_index is not None:
         each = where(apply("eq", target, ignore_index), sharp * 0, each) if _fits(ignore_index, target) else each
     factors = None if weight is None else _class_weights(weight, classes, target, "cross_entropy", each.dtype)
-    return _weighted_mean(each, target, factors, ignore_index, reduction)
+    return _mean_by_weights(each, target, factors, ignore_index, reduction)
 
 
 def _fits(number: Any, target: Tensor) -> bool:
@@ -291,7 +291,7 @@ def multi_margin(
     each = sum_of(where(mine, 0, terms * terms if power == 2 else terms), -1) * (1 / classes)
     if weight is not None:
         each = each * _class_weights(weight, classes, target, "multi_margin", x.dtype)
-    return reduced(_known_class(each, target, classes), reduction)
+    return reduced(_nan_outside(each, target, classes), reduction)
 
 
 def _length(x: Tensor, p: float, keepdims: bool = False) -> Tensor:

@@ -24,7 +24,7 @@ from loom.tensor.standard.elementwise import maximum
 __all__ = ["batch_norm", "group_norm", "instance_norm", "local_response_norm", "normalize"]
 
 
-def _centred(x: Tensor, axes: Sequence[int], epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+def _standardize(x: Tensor, axes: Sequence[int], epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return x less its mean over axes, over its deviation; the mean and the variance."""
     mean = mean_of(x, axes, keepdims=True)
     away = x - mean
@@ -82,7 +82,7 @@ def group_norm(
                          remedy="Channels come last")  # fmt: skip
     held = wide(x, "group_norm")
     split = reshape(held, (x.shape[0], math.prod(x.shape[1:-1]), count, x.shape[-1] // count))
-    y = reshape(_centred(split, (1, 3), small)[0], x.shape)
+    y = reshape(_standardize(split, (1, 3), small)[0], x.shape)
     return cast(_affine(y, weight, bias, "group_norm"), x.dtype)
 
 
@@ -99,7 +99,7 @@ def instance_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None =
         ArgumentError: An operand is no tensor.
     """
     _images(x, "instance_norm", 3)
-    y = _centred(wide(x, "instance_norm"), tuple(range(1, x.ndim - 1)), real(eps, "instance_norm, eps", least=0))[0]
+    y = _standardize(wide(x, "instance_norm"), tuple(range(1, x.ndim - 1)), real(eps, "instance_norm, eps", least=0))[0]
     return cast(_affine(y, weight, bias, "instance_norm"), x.dtype)
 
 
@@ -140,7 +140,7 @@ def batch_norm(
         mean, var = (cast(t, held.dtype) for t in (running_mean, running_var))
         y = (held - mean) * apply("rsqrt", var + small)
         return cast(_affine(y, weight, bias, "batch_norm"), x.dtype), running_mean, running_var
-    y, mean, var = _centred(held, tuple(range(x.ndim - 1)), small)
+    y, mean, var = _standardize(held, tuple(range(x.ndim - 1)), small)
     count = math.prod(x.shape[:-1])
     batch = detach(reshape(mean, x.shape[-1:])), detach(reshape(var, x.shape[-1:])) * (count / max(1, count - 1))
     new = [b if old is None else cast(cast(old, held.dtype) * (1 - moved) + b * moved, old.dtype)

@@ -188,7 +188,7 @@ class QuantizedTensor:
         codes, scales, minima = known.read(raw.reshape(-1, known.nbytes))
         held = [None if p is None else p.reshape(n, k // known.form.block) for p in (scales, minima)]
         assert held[0] is not None
-        return _held(known.form, codes.reshape(n, k), held[0], held[1], encoding, compute, on)
+        return _pack(known.form, codes.reshape(n, k), held[0], held[1], encoding, compute, on)
 
     @property
     def nbytes(self) -> int:
@@ -263,7 +263,7 @@ def _matrix_shape(shape: Sequence[int], block: int) -> tuple[int, int]:
     return found[0], found[1]
 
 
-def _held(
+def _pack(
     form: BlockForm, codes: Array, scales: Array, minima: Array | None, encoding: str, compute: str, on: Any
 ) -> QuantizedTensor:
     words, held = pack_blocks(form, codes, scales, minima)
@@ -299,7 +299,7 @@ def quantize(weights: Any, encoding: str, *, compute: str = "exact", on: str | D
     if not all(np.isfinite(p).all() for p in (scales, minima) if p is not None):
         raise ArgumentError("quantize, weights", "a scale is beyond f16", expected="weights up to about 65504",
                             got=float(np.abs(found).max()), remedy="Keep such a matrix as f32")  # fmt: skip
-    return _held(ENCODINGS[encoding.upper()].form, codes, scales, minima, encoding, compute, on)
+    return _pack(ENCODINGS[encoding.upper()].form, codes, scales, minima, encoding, compute, on)
 
 
 def multiply_weights(x: Tensor, weights: Tensor | QuantizedTensor) -> Tensor:

@@ -85,11 +85,11 @@ def interpolate(
                          remedy="Pass a larger size")  # fmt: skip
     found = x if way == "nearest" else wide(x, name)
     for axis, (m, ratio) in enumerate(zip(sizes, ratios, strict=True), start=1):
-        found = _resized(found, axis, m, ratio, way, aligned)
+        found = _resize_axis(found, axis, m, ratio, way, aligned)
     return cast(found, x.dtype)
 
 
-def _resized(x: Tensor, axis: int, m: int, ratio: float, way: str, aligned: bool) -> Tensor:
+def _resize_axis(x: Tensor, axis: int, m: int, ratio: float, way: str, aligned: bool) -> Tensor:
     n = x.shape[axis]
     at = np.arange(m, dtype=np.float64)
     if way == "nearest":

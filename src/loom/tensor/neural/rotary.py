@@ -44,7 +44,7 @@ def turns(
     factors: Sequence[float] = (),
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Return cosine and sine of ``t base^(-d / half) / factors[d]`` as (tokens, half), t counting from ``start``."""
-    cosine, sine = _rounded(start + tokens, half, base, tuple(factors), dtype)
+    cosine, sine = _round_table(start + tokens, half, base, tuple(factors), dtype)
     return array(cosine[start:], dtype, on=where), array(sine[start:], dtype, on=where)
 
 
@@ -58,7 +58,7 @@ def turns_at(
 
 
 @lru_cache(maxsize=16)
-def _rounded(tokens: int, half: int, base: float, factors: tuple[float, ...], dtype: DType) -> tuple[Any, Any]:
+def _round_table(tokens: int, half: int, base: float, factors: tuple[float, ...], dtype: DType) -> tuple[Any, Any]:
     """Return cosine and sine in a type, the same for all layers of a network."""
     cosine, sine = (array(table, f64, on="cpu").astype(dtype).numpy() for table in _table(tokens, half, base, factors))
     return cosine, sine

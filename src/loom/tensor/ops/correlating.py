@@ -61,7 +61,7 @@ def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) 
         k_at, buffer = _distances(shape[axes:], access.strides[axes:]), operands[0].buffer
         if what.types.order_free is None and record_gathered(draft, buffer, rows_at, k_at, weight, out, what):
             return
-        columns = OperandView.strided(weight, (n, k), (1, n))
+        columns = OperandView.of_strides(weight, (n, k), (1, n))
         if n >= _LEAST_COLUMNS and record_viewed(draft, OperandView(buffer, rows_at, k_at), columns, out, what):
             return
     record_matmul(draft, _pack(draft, operands[0], dtype), weight, out, what)
@@ -130,8 +130,8 @@ def _rows_of(draft: Draft, operand: BufferView, dtype: Any) -> OperandView:
     """Return the view that a matrix is, turned or not; a copy of one that goes back."""
     access, shape = operand.access, (operand.access.shape[0], operand.access.shape[1])
     if min(access.strides) < 0:
-        return OperandView.strided(_pack(draft, operand, dtype), shape, (shape[1], 1))
-    return OperandView.strided(operand.buffer, shape, (access.strides[0], access.strides[1]), access.offset)
+        return OperandView.of_strides(_pack(draft, operand, dtype), shape, (shape[1], 1))
+    return OperandView.of_strides(operand.buffer, shape, (access.strides[0], access.strides[1]), access.offset)
 
 
 COLUMNS = TensorOp("product_of_columns", NodeKind.KERNEL, record=_record_columns, accepts=lambda _: True)

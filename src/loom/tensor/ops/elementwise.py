@@ -155,6 +155,8 @@ def cast(x: NodeT, dtype: Any) -> NodeT:
         DTypeError: There is no such dtype.
     """
     require_tensor(x, "astype")
+    if x.dtype is dtype:  # what is asked most
+        return x
     wanted = dtype_of(dtype, "astype")
     if x.dtype == wanted:
         return x

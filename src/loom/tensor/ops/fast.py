@@ -23,7 +23,7 @@ from loom.tensor.record.draft import BufferView, Draft
 from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, make
 from loom.tensor.record.layout import StridedLayout
 
-__all__ = ["FAST_MATMUL", "asks_fast", "dense_product", "multiply_fast", "refuse_fast", "swapped"]
+__all__ = ["FAST_MATMUL", "asks_fast", "dense_product", "multiply_fast", "refuse_fast", "swap_axes"]
 
 _NAMES = {
     "fast": Guarantee.FAST, Guarantee.FAST: Guarantee.FAST,
@@ -55,14 +55,14 @@ def refuse_fast(values: Any, where: str) -> None:
                             remedy="Compute it without either, or pass x.numpy(), which forgets it")  # fmt: skip
 
 
-def swapped(access: StridedLayout) -> StridedLayout:
+def swap_axes(access: StridedLayout) -> StridedLayout:
     """Return an access with its last two axes exchanged."""
     order = [*range(len(access.shape) - 2), len(access.shape) - 1, len(access.shape) - 2]
     return access.permute(order)
 
 
 def _accepts(access: StridedLayout) -> bool:
-    return access.is_packed or swapped(access).is_packed
+    return access.is_packed or swap_axes(access).is_packed
 
 
 def dense_product(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from loom.schedules.sorting.along import Picking
 
 __all__ = [
-    "FOLD", "TAKE", "fold_by", "gather", "pick", "positions_of", "sum_by_index", "sum_rows_by", "wrapped_positions",
+    "FOLD", "TAKE", "fold_by", "gather", "pick", "positions_of", "sum_by_index", "sum_rows_by", "wrap_positions",
 ]  # fmt: skip
 
 _NOWHERE = 0xFFFF_FFFF
@@ -90,7 +90,7 @@ def sum_rows_by(x: NodeT, at: NodeT, shape: tuple[int, ...]) -> NodeT:
     return reshape(fold_by(x, at, 0, shape[0], shared=True), shape)
 
 
-def wrapped_positions(indices: NodeT, name: str, n: int) -> NodeT:
+def wrap_positions(indices: NodeT, name: str, n: int) -> NodeT:
     """Return indices as u32: -n to -1 count from the end, and those outside become one that no axis has."""
     require_tensor(indices, name)
     kind = indices.dtype

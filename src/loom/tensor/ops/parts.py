@@ -98,7 +98,7 @@ def by_parts(fn: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @wraps(fn)
-    def lifted(x: Any, *args: Any, **options: Any) -> Any:
+    def lift(x: Any, *args: Any, **options: Any) -> Any:
         if not (isinstance(x, Node) and x.dtype.is_complex):
             return fn(x, *args, **options)
         re, im = (fn(part_of(x, k), *args, **options) for k in (0, 1))
@@ -106,4 +106,4 @@ def by_parts(fn: Callable[..., Any]) -> Callable[..., Any]:
             return [join(a, b) for a, b in zip(re, im, strict=True)]
         return join(re, im)
 
-    return lifted
+    return lift

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ContextDecorator
 from contextvars import ContextVar
+from functools import wraps
 from typing import Any
 
 from loom.core.dtype import DType
@@ -65,6 +66,16 @@ class _PrecisionInForce(ContextDecorator):
     def __init__(self, name: str) -> None:
         self._name = name
         self._begun: list[_PrecisionBlock] = []
+
+    def __call__(self, function: Callable[..., Any]) -> Any:
+        """Return a function that runs inside; in full is what runs where nothing is in force."""
+        inside = super().__call__(function)
+
+        @wraps(function)
+        def call(*args: Any, **named: Any) -> Any:
+            return (inside if _CURRENT.get() else function)(*args, **named)
+
+        return inside if self._name else call
 
     def __enter__(self) -> None:
         block = _PrecisionBlock(self._name)

@@ -18,7 +18,7 @@ from loom.kernels.maps.nest import number
 from loom.kernels.types import PRODUCTS, product_types
 from loom.schedules.matmul import Multiplication, is_better_turned, record_matmul
 from loom.tensor.ops.elementwise import apply, cast
-from loom.tensor.ops.fast import asks_fast, multiply_fast, swapped
+from loom.tensor.ops.fast import asks_fast, multiply_fast, swap_axes
 from loom.tensor.ops.joining import copy_into, fill
 from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.precision import precision_of
@@ -31,7 +31,7 @@ __all__ = ["MATMUL", "matmul", "multiply", "record_product"]
 
 
 def _accepts(access: StridedLayout) -> bool:
-    return access.is_packed or swapped(access).is_packed
+    return access.is_packed or swap_axes(access).is_packed
 
 
 def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:

@@ -45,6 +45,7 @@ class Composite:
         """
         if any(x.is_fed for x in operands):
             return self._written(*operands, *arguments)
+        operands = tuple(operands)  # the same of all results
         results = _Results()
         made = [make(self._op, operands, *kind, (n, arguments, results)) for n, kind in enumerate(kinds)]
         results.nodes, results.serial = [ref(node) for node in made], made[0].serial
@@ -75,9 +76,11 @@ def _date_back(found: Sequence[Node], node: Node) -> None:
 def results_beside(node: Node) -> list[Any]:
     """Return a node of a composite, and the other results of its call that are still there and not written out."""
     at, _, results = node.attributes
-    found = {at: node}
-    for other in (r() for r in results.nodes):
-        if other is not None and other.op is node.op and other.attributes[2] is results:
-            if list(map(id, other.inputs)) == list(map(id, node.inputs)):
-                found.setdefault(other.attributes[0], other)
-    return [found[k] for k in sorted(found)]
+    found: list[Any] = []
+    for number, other in enumerate([r() for r in results.nodes]):
+        if number == at:
+            found.append(node)
+        elif other is not None and other.op is node.op and other.attributes[2] is results:
+            if other.inputs is node.inputs or list(map(id, other.inputs)) == list(map(id, node.inputs)):
+                found.append(other)
+    return found

@@ -19,8 +19,8 @@ from loom.core.given import is_array
 from loom.kernels.maps.nest import LoopNest, Number
 from loom.runtime.memory.storage import Storage
 from loom.runtime.port.device import Device
-from loom.schedules.maps import Strided, lanes_of, strided
-from loom.schedules.rows import fused_rows
+from loom.schedules.maps import Strided, lanes_of, plan_strided
+from loom.schedules.rows import plan_rows
 from loom.tensor.record.layout import StridedLayout
 
 __all__ = ["BufferView", "Draft", "DraftBuffer", "Recorded"]
@@ -134,11 +134,11 @@ class Draft:
 
     def strided(self, nest: LoopNest, buffers: Sequence[DraftBuffer]) -> None:
         """Record the kernel of a loop nest, which has elements."""
-        self._append(strided(nest, lanes_of(self.device.caps), is_passing=self.is_passing), buffers)
+        self._append(plan_strided(nest, lanes_of(self.device.caps), is_passing=self.is_passing), buffers)
 
     def rows(self, nest: LoopNest, buffers: Sequence[DraftBuffer]) -> None:
         """Record the kernel of a loop nest that folds its last axis."""
-        self._append(fused_rows(nest, self.device.caps), buffers)
+        self._append(plan_rows(nest, self.device.caps), buffers)
 
     def _append(self, what: Strided, buffers: Sequence[DraftBuffer]) -> None:
         self.dispatches.append(Recorded(what.kernel, tuple(buffers), what.params, what.groups, what.numbers))

@@ -19,7 +19,7 @@ from loom.runtime.port.device import Device
 from loom.runtime.registry import device
 from loom.tensor.ops.elementwise import NUMBER
 from loom.tensor.ops.releasing import release
-from loom.tensor.ops.views import DETACH, RESHAPE, ROUTE
+from loom.tensor.ops.views import BROADCAST, DETACH, RESHAPE, ROUTE
 from loom.tensor.record.composite import results_beside
 from loom.tensor.record.draft import Draft, DraftBuffer
 from loom.tensor.record.graph import Node, refuse_freed
@@ -79,10 +79,7 @@ def _run(wanted: Sequence[Any], results: Sequence[Storage], where: Device) -> li
     """Run the program that computes ``wanted``; return the nodes that have the elements which were read."""
     key, work = work_of(wanted, where)
     kept = keep(key, where, lambda: prepare(work, wanted, where))
-    if all(map(_is_ours, work.read)):
-        kept.run_over([*work.sources, *results], work.words)
-    else:
-        kept.run(*work.sources, *results, numbers=work.words)
+    _start(kept, [*work.sources, *results], work.words, is_ours=all(map(_is_ours, work.read)))
     return work.read
 
 
@@ -111,11 +108,17 @@ def _run_one(wanted: Sequence[Any], results: Sequence[Storage], where: Device) -
         return None
     key: list[Any] = ["operation", op, attributes, base.shape, base.dtype]
     memory: list[Storage] = []
+    words: dict[Any, int] = {}
     is_ours = True
     for each in read:
         data = each.data
         if data is None:
-            return None
+            number = each.inputs[0] if each.op is BROADCAST else each
+            if number.op is not NUMBER or number.data is not None:
+                return None
+            in_place = shares_memory(where)
+            key += each.op, each.shape, *_number_row(number, words, in_place, not in_place or op.name in BY_CONSTANTS)
+            continue
         key += each.shape, each.dtype
         if data in memory:
             key.append(memory.index(data))
@@ -123,12 +126,15 @@ def _run_one(wanted: Sequence[Any], results: Sequence[Storage], where: Device) -
             memory.append(data)
         is_ours = is_ours and _is_ours(each)
     kept = keep(tuple(key), where, lambda: prepare(work_of(ends, where)[1], ends, where))
-    memory += results
-    if is_ours:
-        kept.run_over(memory)
-    else:
-        kept.run(*memory)
+    _start(kept, [*memory, *results], [bits for bits, _ in words], is_ours=is_ours)
     return read
+
+
+def _start(kept: Kept, memory: Sequence[Storage], words: Sequence[int], *, is_ours: bool) -> None:
+    if is_ours:
+        kept.run_over(memory, words)
+    else:
+        kept.run(*memory, numbers=words)
 
 
 def work_of(wanted: Sequence[Node], where: Device, target: Storage | None = None) -> tuple[Hashable, Work]:
@@ -201,15 +207,18 @@ def _number_rows(work: Work, rows: list[Any], plain: Sequence[tuple[int, Node]],
         exact = exact or (row is not None and getattr(row[0], "name", "") in BY_CONSTANTS)
     words: dict[Any, int] = {}
     for place, node in plain:
-        number = node.attributes[0]
-        if in_place and (node.dtype.is_float or not (exact or node.dtype.is_bool)):
-            at = words.setdefault((number.bits, number.dtype), len(words))
-            if at == len(work.words):
-                work.words.append(number.bits)
-            work.numbers[id(number)] = at
-            rows[place] = node.op, at, node.dtype
-        else:
-            rows[place] = node.op, node.dtype, number
+        row = rows[place] = _number_row(node, words, in_place, exact)
+        if row[1] is not node.dtype:
+            work.numbers[id(node.attributes[0])] = row[1]
+    work.words.extend(bits for bits, _ in words)
+
+
+def _number_row(node: Node, words: dict[Any, int], in_place: bool, exact: bool) -> tuple[Any, ...]:
+    """Return what the structure tells of a number, which is noted if it is but one of the words."""
+    number, dtype = node.attributes[0], node.dtype
+    if in_place and (dtype.is_float or not (exact or dtype.is_bool)):
+        return node.op, words.setdefault((number.bits, number.dtype), len(words)), dtype
+    return node.op, dtype, number
 
 
 def prepare(

@@ -15,7 +15,7 @@ from loom.core.dtype import i64
 from loom.core.errors import DTypeError, IndexOutside, ShapeError
 from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.ops.elementwise import constant
-from loom.tensor.ops.indexing import wrapped_positions
+from loom.tensor.ops.indexing import wrap_positions
 from loom.tensor.ops.views import broadcast_to
 from loom.tensor.record.graph import Node, require_tensor
 
@@ -47,7 +47,7 @@ def _no_integers(where: str, got: Any) -> DTypeError:
 def as_positions(indices: Any, where: str, n: int, *like: Any) -> tuple[Tensor, tuple[int, ...]]:
     """Return indices as u32, -1 being the last and one outside what no axis has; and their shape."""
     found = as_index(indices, where, n, *like)
-    return wrapped_positions(found, where, n), found.shape
+    return wrap_positions(found, where, n), found.shape
 
 
 def as_values(values: Any, where: str, x: Tensor, shape: Sequence[int] | None = None) -> Tensor:

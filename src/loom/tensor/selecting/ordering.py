@@ -41,10 +41,10 @@ def last_axis(x: Tensor, axis: Any, where: str) -> tuple[Tensor, Callable[[Tenso
     back = [a if a < at else a - 1 for a in range(x.ndim)]
     back[at] = x.ndim - 1
 
-    def restored(y: Tensor) -> Tensor:
+    def restore(y: Tensor) -> Tensor:
         return permute(y, back)
 
-    return permute(x, [*rest, at]), restored
+    return permute(x, [*rest, at]), restore
 
 
 def _orderable(x: Tensor, where: str) -> None:
@@ -117,7 +117,7 @@ def _sort(node: Tensor, g: Tensor) -> list[Tensor]:
     return [fold_by(g, at, x.ndim - 1, n, shared=False)]
 
 
-def _taken(moved: Tensor, at: Tensor) -> Tensor:
+def _take(moved: Tensor, at: Tensor) -> Tensor:
     return pick(moved, cast(at, u32), moved.ndim - 1, shared=False)
 
 
@@ -154,7 +154,7 @@ def topk(
     moved, back = last_axis(x, axis, "topk")
     count = whole(k, "topk, k", least=0, most=moved.shape[-1])
     at = first_of(moved, count, descending=flag(largest, "topk, largest"))
-    return back(_taken(moved, at)), back(at)
+    return back(_take(moved, at)), back(at)
 
 
 def kthvalue(x: Tensor, k: int, axis: int = -1, *, keepdims: bool = False) -> tuple[Tensor, Tensor]:
@@ -176,7 +176,7 @@ def kthvalue(x: Tensor, k: int, axis: int = -1, *, keepdims: bool = False) -> tu
     count = whole(k, "kthvalue, k", least=1, most=moved.shape[-1])
     at = first_of(moved, count, descending=False)[..., count - 1 :]
     kept = flag(keepdims, "kthvalue, keepdims")
-    found = (back(y) for y in (_taken(moved, at), at))
+    found = (back(y) for y in (_take(moved, at), at))
     value, place = (y if kept else squeeze(y, normal_axis(x, axis, "kthvalue")) for y in found)
     return value, place
 

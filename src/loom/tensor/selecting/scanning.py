@@ -129,7 +129,7 @@ def _scan(x: Tensor, axis: int, op: str) -> Tensor:
             return join(_scan(part_of(x, 0), axis, op), _scan(part_of(x, 1), axis, op))
         found, reach = x, 1  # in log n steps of twice the reach
         while reach < x.shape[axis]:
-            found, reach = _shifted(found, axis, reach, 1) * found, 2 * reach
+            found, reach = _shift(found, axis, reach, 1) * found, 2 * reach
         return found
     scanning = scanning_of(op, x.dtype)
     return running(x, axis, scanning, scanning.result)
@@ -145,7 +145,7 @@ def _running(node: Tensor, g: Tensor) -> list[Any]:
         return [reverse(_scan(reverse(g, axis), axis, "sum"), axis)]
     assert scanning.name == "product", "others have derivatives of their own"
     wide = f32 if x.dtype.storage_only else x.dtype
-    before = _shifted(_scan(cast(x, wide), axis, "product"), axis, 1, 1)
+    before = _shift(_scan(cast(x, wide), axis, "product"), axis, 1, 1)
     return [cast(before * _backwards(cast(x, wide), cast(g, wide), axis), x.dtype)]
 
 
@@ -157,13 +157,13 @@ def _product(node: Tensor, g: Tensor) -> list[Tensor | None]:
         return [None]
     rows = rows_along(x.shape, first, last)
     wide = reshape(cast(x, folding.accumulator), (rows.outer, rows.n, rows.inner))
-    before = _shifted(_scan(wide, 1, "product"), 1, 1, 1)
-    after = reverse(_shifted(_scan(reverse(wide, 1), 1, "product"), 1, 1, 1), 1)
+    before = _shift(_scan(wide, 1, "product"), 1, 1, 1)
+    after = reverse(_shift(_scan(reverse(wide, 1), 1, "product"), 1, 1, 1), 1)
     g = cast(reshape(g, (rows.outer, 1, rows.inner)), wide.dtype)
     return [cast(reshape(before * after * g, x.shape), x.dtype)]
 
 
-def _shifted(x: Tensor, axis: int, by: int, fill: float) -> Tensor:
+def _shift(x: Tensor, axis: int, by: int, fill: float) -> Tensor:
     """Return the elements ``by`` places later along an axis (earlier if negative), a number where there are none."""
     n, size = x.shape[axis], abs(by)
     shape = tuple(max(0, n - size) if a == axis else m for a, m in enumerate(x.shape))
@@ -178,10 +178,10 @@ def _backwards(x: Tensor, g: Tensor, axis: int) -> Tensor:
 
     No division, so that zeros do no harm. In log n steps of twice the reach (Kogge and Stone, 1973).
     """
-    factor, total, reach = _shifted(x, axis, -1, 0), g, 1
+    factor, total, reach = _shift(x, axis, -1, 0), g, 1
     while reach < x.shape[axis]:
-        total = total + factor * _shifted(total, axis, -reach, 0)
-        factor = factor * _shifted(factor, axis, -reach, 0)
+        total = total + factor * _shift(total, axis, -reach, 0)
+        factor = factor * _shift(factor, axis, -reach, 0)
         reach *= 2
     return total
 
@@ -270,7 +270,7 @@ def logcumsumexp(x: Tensor, axis: int | None = None) -> Tensor:
     wide = cast(x, f32) if x.dtype.storage_only else x
 
     def vjp(node: Any, g: Any) -> list[Any]:
-        return [_weighed(node.inputs[0], -node, g, at, backwards=True)]
+        return [_weigh(node.inputs[0], -node, g, at, backwards=True)]
 
     return cast(routed(_logs(wide, at), [wide], vjp), x.dtype)
 
@@ -279,23 +279,23 @@ def _logs(x: Tensor, axis: int) -> Tensor:
     return running(x, axis, Scanning("logaddexp", x.dtype, x.dtype, x.dtype), x.dtype)
 
 
-def _weighed(a: Any, b: Any, g: Any, axis: int, *, backwards: bool) -> Any:
+def _weigh(a: Any, b: Any, g: Any, axis: int, *, backwards: bool) -> Any:
     """Return e^a times the running sum of g e^b, by logarithms: of positive and of negative parts.
 
     ``backwards``: the sum from here on. Its derivatives are such sums again, which go the other way.
     """
 
-    def summed(positive: Any) -> Any:
+    def sum_of(positive: Any) -> Any:
         logs = apply("log", maximum(positive, 0)) + b
         found = reverse(_logs(reverse(logs, axis), axis), axis) if backwards else _logs(logs, axis)
         return (found + a).exp()
 
     def vjp(node: Any, h: Any) -> list[Any]:
         a, b, g = node.inputs[:3]
-        other = _weighed(b, a, h, axis, backwards=not backwards)
+        other = _weigh(b, a, h, axis, backwards=not backwards)
         return [h * node, g * other, other]
 
-    return routed(summed(g) - summed(-g), [a, b, g], vjp)
+    return routed(sum_of(g) - sum_of(-g), [a, b, g], vjp)
 
 
 def diff(x: Tensor, n: int = 1, axis: int = -1, *, prepend: Any = None, append: Any = None) -> Tensor:

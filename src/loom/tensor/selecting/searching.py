@@ -135,7 +135,7 @@ def bincount(x: Tensor, weights: Any = None, minlength: int = 0, *, length: int 
         raise ShapeError(name, "not integers of one dimension", expected="integers (n,)", got=f"{x.dtype} {x.shape}",
                          remedy="Flatten and convert")  # fmt: skip
     least = whole(minlength, f"{name}, minlength", least=0)
-    rows = _needed(x, least, name) if length is None else whole(length, f"{name}, length", least=0)
+    rows = _count_needed(x, least, name) if length is None else whole(length, f"{name}, length", least=0)
     if weights is None:
         counted = broadcast_to(constant(1, u32, x), x.shape)
         return cast(fold_by(counted, positions_of(x, name, rows), 0, rows, shared=True), i64)
@@ -143,7 +143,7 @@ def bincount(x: Tensor, weights: Any = None, minlength: int = 0, *, length: int 
     return fold_by(given, positions_of(x, name, rows), 0, rows, shared=True)
 
 
-def _needed(x: Tensor, least: int, name: str) -> int:
+def _count_needed(x: Tensor, least: int, name: str) -> int:
     if not x.size:
         return least
     known(x, name, "Pass length=, the number of counts")
@@ -196,14 +196,14 @@ def histogram(
     if weights is None:
         counts: Any = counts_between(flat, edges, scale)
     else:
-        counts = _weighted(flat, edges, as_weights(weights, x, name))
+        counts = _weigh_bins(flat, edges, as_weights(weights, x, name))
     if flag(density, f"{name}, density"):
         whole_sum = cast(counts, computed)
         counts = whole_sum / sum_of(whole_sum) / (edges[1:] - edges[:-1])
     return counts, edges
 
 
-def _weighted(flat: Tensor, edges: Tensor, weights: Tensor) -> Tensor:
+def _weigh_bins(flat: Tensor, edges: Tensor, weights: Tensor) -> Tensor:
     """Return the sums of the weights in each bin."""
     count = edges.shape[0] - 1
     at = find_places(edges, flat, right=True) - 1

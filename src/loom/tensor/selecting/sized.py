@@ -54,7 +54,7 @@ class UniqueInverse(NamedTuple):
     inverse_indices: Tensor
 
 
-def _kept(mask: Tensor, name: str) -> Tensor:
+def _positions(mask: Tensor, name: str) -> Tensor:
     """Return the positions (i64) where a row of bools holds; their number is waited for."""
     known(mask, name, "Use tensor.where, or topk, whose sizes are fixed")
     if not mask.size:
@@ -83,7 +83,7 @@ def flatnonzero(x: Tensor) -> Tensor:
 
 
 def _flat_places(x: Tensor, name: str) -> Tensor:
-    return _kept(reshape(x if x.dtype.is_bool else apply("ne", x, 0), (x.size,)), name)
+    return _positions(reshape(x if x.dtype.is_bool else apply("ne", x, 0), (x.size,)), name)
 
 
 def nonzero(x: Tensor) -> tuple[Tensor, ...]:
@@ -145,7 +145,7 @@ def masked_select(x: Tensor, mask: Tensor) -> Tensor:
     require_tensor(mask, "masked_select, mask")
     if mask.dtype != bool_:
         raise DTypeError("masked_select, mask", "no bools", expected="bool", got=mask.dtype, remedy="Compare, x != 0")
-    at = _kept(reshape(broadcast_to(mask, x.shape), (x.size,)), "masked_select")
+    at = _positions(reshape(broadcast_to(mask, x.shape), (x.size,)), "masked_select")
     return take(reshape(x, (x.size,)), at)
 
 
@@ -172,7 +172,7 @@ class _Runs:
                 differ = differ & ~(apply("ne", before, before) & apply("ne", after, after))
             begins = concat([array([True], on=x.device), differ])
         self.begins = begins
-        self.starts = _kept(begins, name)
+        self.starts = _positions(begins, name)
         self.indices = take(self.order, self.starts)
         self.values = take(flat, self.indices)
 

@@ -153,4 +153,4 @@ def gather(table: Tensor, indices: Any, axis: int | None = None) -> Tensor:
     if math.prod(shape) == 0 and index.size:
         raise ShapeError("gather", "an axis without elements", expected="elements to pick", got=table.shape,
                          remedy="Check for emptiness first")  # fmt: skip
-    return pick(part, indexing.wrapped_positions(index, "gather", table.shape[at]), at, shared=False)
+    return pick(part, indexing.wrap_positions(index, "gather", table.shape[at]), at, shared=False)

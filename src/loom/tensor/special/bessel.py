@@ -35,7 +35,7 @@ def _beyond(order: int, count: int) -> tuple[float, ...]:
     return tuple(map(float, terms))
 
 
-def _scaled(x: Any, order: int) -> Any:
+def _bessel_i(x: Any, order: int) -> Any:
     """Return I(x) e^-|x|, ``order`` being 0 or 1."""
     edge, few, many = (21.0, 60, 30) if is_double(x) else (13.0, 32, 14)
     size = abs(x)
@@ -52,7 +52,7 @@ def _scaled(x: Any, order: int) -> Any:
 def _whole(x: Any, order: int) -> Any:
     """Return I(x), which overflows only where it must."""
     root = apply("exp", abs(x) * 0.5)
-    found = _scaled(x, order) * root * root
+    found = _bessel_i(x, order) * root * root
     infinite = apply("eq", abs(x), math.inf)
     return where(infinite, x if order else abs(x), found)
 
@@ -74,12 +74,12 @@ def i1(x: Tensor) -> Tensor:
 
 def i0e(x: Tensor) -> Tensor:
     """Return ``i0`` times e^-|x|."""
-    return applied(x, "i0e", partial(_scaled, order=0), lambda x, y: i1e(x) - _sign(x) * y)
+    return applied(x, "i0e", partial(_bessel_i, order=0), lambda x, y: i1e(x) - _sign(x) * y)
 
 
 def i1e(x: Tensor) -> Tensor:
     """Return ``i1`` times e^-|x|."""
-    return applied(x, "i1e", partial(_scaled, order=1), lambda x, y: i0e(x) - _over(y, x) - _sign(x) * y)
+    return applied(x, "i1e", partial(_bessel_i, order=1), lambda x, y: i0e(x) - _over(y, x) - _sign(x) * y)
 
 
 def _over(y: Any, x: Any) -> Any:

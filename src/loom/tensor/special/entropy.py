@@ -91,13 +91,13 @@ def sinc(x: Tensor) -> Tensor:
     def slope(x: Any, y: Any) -> Any:
         near = abs(x) < 0.4
         z = where(near, x, 0) * math.pi
-        far = (apply("cos", _turned(x)) - y) / where(near, 1, x)
+        far = (apply("cos", _turn_part(x)) - y) / where(near, 1, x)
         return where(near, z * horner(z * z, _SINC_SLOPE) * math.pi, far)
 
     return applied(x, "sinc", value, slope)
 
 
-def _turned(x: Any) -> Any:
+def _turn_part(x: Any) -> Any:
     """Return pi x less whole turns."""
     return (x - apply("rint", x * 0.5) * 2) * math.pi
 

@@ -460,7 +460,7 @@ def minimum(x1: Any, x2: Any, /) -> Any:
 # rounding: integers are whole
 
 
-def _rounded(name: str, operation: str, x: Any) -> Any:
+def _round(name: str, operation: str, x: Any) -> Any:
     require_tensor(x, name)
     if x.dtype.is_complex and name == "round":
         return join(*(apply(operation, part_of(x, half)) for half in (0, 1)))
@@ -480,7 +480,7 @@ def ceil(x: Any, /) -> Any:
         ArgumentError: An operand is no tensor.
         DTypeError: Complex numbers are refused.
     """
-    return _rounded("ceil", "ceil", x)
+    return _round("ceil", "ceil", x)
 
 
 def floor(x: Any, /) -> Any:
@@ -496,7 +496,7 @@ def floor(x: Any, /) -> Any:
         ArgumentError: An operand is no tensor.
         DTypeError: Complex numbers are refused.
     """
-    return _rounded("floor", "floor", x)
+    return _round("floor", "floor", x)
 
 
 def trunc(x: Any, /) -> Any:
@@ -512,7 +512,7 @@ def trunc(x: Any, /) -> Any:
         ArgumentError: An operand is no tensor.
         DTypeError: Complex numbers are refused.
     """
-    return _rounded("trunc", "trunc", x)
+    return _round("trunc", "trunc", x)
 
 
 def round(x: Any, /, decimals: int = 0) -> Any:
@@ -533,12 +533,12 @@ def round(x: Any, /, decimals: int = 0) -> Any:
     """
     decimals = whole(decimals, "round, decimals", least=-300, most=300)
     if not decimals:
-        return _rounded("round", "rint", x)
+        return _round("round", "rint", x)
     require_tensor(x, "round")
     if x.dtype.is_complex:
         return join(*(round(part_of(x, half), decimals) for half in (0, 1)))
     if not x.dtype.is_float:
-        return _rounded_integers(x, decimals)
+        return _round_integers(x, decimals)
     if x.dtype.nbytes < f32.nbytes:
         return cast(round(cast(x, f32), decimals), x.dtype)
     there, back = ("mul", "div") if decimals > 0 else ("div", "mul")
@@ -548,7 +548,7 @@ def round(x: Any, /, decimals: int = 0) -> Any:
     return where(isfinite(scaled), found, x) if decimals > 0 else found  # what is beyond is whole
 
 
-def _rounded_integers(x: Any, decimals: int) -> Any:
+def _round_integers(x: Any, decimals: int) -> Any:
     if not x.dtype.is_integer:
         raise DTypeError("round", "bools have no decimals", expected="a tensor of numbers", got=x.dtype,
                          remedy="Convert with astype")  # fmt: skip

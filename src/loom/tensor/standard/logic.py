@@ -141,7 +141,7 @@ def _shift(name: str, operation: str, x1: Any, x2: Any) -> Any:
 # truths
 
 
-def _compared(name: str, x1: Any, x2: Any) -> Any:
+def _compare(name: str, x1: Any, x2: Any) -> Any:
     """Return a comparison of what has an order; bools are compared as 0 and 1."""
     if all(isinstance(x, bool) or (isinstance(x, Node) and x.dtype.is_bool) for x in (x1, x2)):
         x1, x2 = (cast(x, u8) if isinstance(x, Node) else int(x) for x in (x1, x2))
@@ -196,7 +196,7 @@ def less(x1: Any, x2: Any, /) -> Any:
         DTypeError: Complex numbers are refused; no operand is a tensor.
         ShapeError: The shapes do not broadcast.
     """
-    return _compared("lt", x1, x2)
+    return _compare("lt", x1, x2)
 
 
 def less_equal(x1: Any, x2: Any, /) -> Any:
@@ -213,7 +213,7 @@ def less_equal(x1: Any, x2: Any, /) -> Any:
         DTypeError: Complex numbers are refused; no operand is a tensor.
         ShapeError: The shapes do not broadcast.
     """
-    return _compared("le", x1, x2)
+    return _compare("le", x1, x2)
 
 
 def greater(x1: Any, x2: Any, /) -> Any:
@@ -230,7 +230,7 @@ def greater(x1: Any, x2: Any, /) -> Any:
         DTypeError: Complex numbers are refused; no operand is a tensor.
         ShapeError: The shapes do not broadcast.
     """
-    return _compared("gt", x1, x2)
+    return _compare("gt", x1, x2)
 
 
 def greater_equal(x1: Any, x2: Any, /) -> Any:
@@ -247,7 +247,7 @@ def greater_equal(x1: Any, x2: Any, /) -> Any:
         DTypeError: Complex numbers are refused; no operand is a tensor.
         ShapeError: The shapes do not broadcast.
     """
-    return _compared("ge", x1, x2)
+    return _compare("ge", x1, x2)
 
 
 def truth(x: Any, name: str = "truth") -> Any:

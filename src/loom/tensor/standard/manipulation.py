@@ -193,18 +193,18 @@ def roll(x: NodeT, /, shift: int | tuple[int, ...], *, axis: int | tuple[int, ..
         if is_list(shift):
             raise ArgumentError("roll, shift", "several, without axes", expected="one number", got=shift,
                                 remedy="Name the axes")  # fmt: skip
-        return views.reshape(_rolled(views.reshape(x, (x.size,)), shift, 0), x.shape)
+        return views.reshape(_roll(views.reshape(x, (x.size,)), shift, 0), x.shape)
     axes = [views.normal_axis(x, a, "roll") for a in (axis if is_list(axis) else (axis,))]
     shifts: list[Any] = list(shift) if is_list(shift) else [shift] * len(axes)
     if len(shifts) != len(axes):
         raise ArgumentError("roll, shift", "not one for each axis", expected=f"{len(axes)} numbers", got=shift,
                             remedy="Match them")  # fmt: skip
     for each, at in zip(shifts, axes, strict=True):
-        x = _rolled(x, each, at)
+        x = _roll(x, each, at)
     return x
 
 
-def _rolled(x: NodeT, shift: Any, axis: int) -> NodeT:
+def _roll(x: NodeT, shift: Any, axis: int) -> NodeT:
     n = x.shape[axis]
     by = whole(shift, "roll, shift") % n if n else 0
     if by == 0:

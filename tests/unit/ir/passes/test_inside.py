@@ -20,7 +20,7 @@ from loom.ir.interp import interpret
 from loom.ir.interp.options import Options
 from loom.ir.kernel import Instr, Kernel, Memory, walk
 from loom.ir.passes.inside import Launch, Proof, Prover
-from loom.ir.passes.ranges import ARITHMETIC, trimmed
+from loom.ir.passes.ranges import ARITHMETIC, trim
 from loom.ir.verify import verify
 from unit.ir.passes.attack_kernels import attack_kernel
 
@@ -193,7 +193,7 @@ def test_ranges_hold_every_result(name: str) -> None:
             assert op.evaluate is not None
             with np.errstate(all="ignore"):
                 results = op.evaluate(*(e.ravel() for e in each))
-            low, high = trimmed(ARITHMETIC[name](*map(tuple, ends)), dtype)
+            low, high = trim(ARITHMETIC[name](*map(tuple, ends)), dtype)
             assert low <= int(results.min()) <= int(results.max()) <= high, (dtype, ends)
 
 

@@ -272,6 +272,8 @@ def test_arguments_have_an_effect_or_are_refused() -> None:
     for names in (5, [["layers.0"]], [5], b"layers.0", {"layers.0": 1}):
         with pytest.raises(ArgumentError, match="step_forward"):
             state.step_forward(names)
+    with pytest.raises(ArgumentError, match="not the arrays of a state"):
+        state.load_state_dict(3)
     for told in ({"loss": "mse"}, {"optimizer": "adam"}):
         with pytest.raises(ArgumentError, match="without targets"):
             state.record(**told)

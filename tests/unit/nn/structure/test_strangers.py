@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import loom
-from loom.core.errors import LoomError
+from loom.core.errors import LoomError, ShapeError
 from loom.nn import structure as st
 
 _X, _Y = np.ones((12, 4), np.float32), np.arange(12) % 3
@@ -44,6 +44,11 @@ def test_arrays_that_hold_no_numbers_are_told() -> None:
     for value in (np.array([object()]), np.array(["x"]), np.ones((8, 4)) + 1j, [[1, 2], [3]]):
         with pytest.raises(LoomError, match=r"'a\.weight'"):
             st.infer({"a.weight": value})
+
+
+def test_classes_of_another_number_of_samples_are_told() -> None:
+    with pytest.raises(ShapeError, match="expected 12, got 2"):
+        st.correct_mask(_net(), _X, [0, 1])
 
 
 @pytest.mark.parametrize("name", _CALLS)

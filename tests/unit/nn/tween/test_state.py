@@ -188,6 +188,7 @@ def test_bad_input_is_told_and_changes_nothing() -> None:
     before, state = net.digest(), net.tween()
     cases: list[tuple[type[LoomError], str, Any]] = [
         (ArgumentError, "no mode is called 'tweeen'", lambda: net.tween(mode="tweeen")),
+        (ArgumentError, "no mode is called array", lambda: net.train([[1.0]], [1.0], mode=np.ones(3))),
         (ArgumentError, "TweenConfig", lambda: net.tween(config={"momentum": 0.5})),  # type: ignore[arg-type]
         (ArgumentError, "no effect in the mode 'tween'", lambda: net.tween("tween", TweenConfig(depth_scale=2))),
         (ArgumentError, "has no effect alone", lambda: TweenConfig(guard_floor=0.5)),

@@ -61,7 +61,7 @@ def test_windows_times_filters_and_filters_times_windows(on: str, name: str, nby
     expected = order_free_product(filters, np.ascontiguousarray(copied.T), name)
     m, n, k = 5, len(places), len(depths)
     types = product_types(loom.f32, loom.f32, precision=name)
-    both = [OperandView.strided(1, (m, k), (k, 1)), OperandView(0, places, depths)]
+    both = [OperandView.of_strides(1, (m, k), (k, 1)), OperandView(0, places, depths)]
     found = multiplied(on, images, filters, both, Multiplication(m, n, k, types), nbytes)
     assert same_bits(found, expected)
     found = multiplied(on, images, filters, both[::-1], Multiplication(n, m, k, types), nbytes)
@@ -79,7 +79,7 @@ def test_windows_over_64_rows_at_a_time(name: str, nbytes: int) -> None:
     expected = order_free_product(filters, np.ascontiguousarray(copied.T), name)
     m, n, k = 70, len(places), len(depths)
     types = product_types(loom.f32, loom.f32, precision=name)
-    both = [OperandView.strided(1, (m, k), (k, 1)), OperandView(0, places, depths)]
+    both = [OperandView.of_strides(1, (m, k), (k, 1)), OperandView(0, places, depths)]
     found = multiplied("cpu", images, filters, both, Multiplication(m, n, k, types), nbytes, WIDE)
     assert same_bits(found, expected)
     found = multiplied("cpu", images, filters, both[::-1], Multiplication(n, m, k, types), nbytes, WIDE)
@@ -95,5 +95,5 @@ def test_sums_over_places_of_more_than_a_chunk(on: str, nbytes: int) -> None:
     expected = order_free_product(slopes, np.ascontiguousarray(copied.T), "q12")
     m, n, k = 9, len(places), len(depths)
     types = product_types(loom.f32, loom.f32, precision="q12")
-    both = [OperandView.strided(1, (m, k), (k, 1)), OperandView(0, places, depths)]
+    both = [OperandView.of_strides(1, (m, k), (k, 1)), OperandView(0, places, depths)]
     assert same_bits(multiplied(on, images, slopes, both, Multiplication(m, n, k, types), nbytes), expected)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
+import subprocess
 import sys
 import threading
 import tracemalloc
@@ -17,10 +19,10 @@ import loom
 from loom import In, InOut, Out, f32, u32
 from loom.core.errors import ArgumentError, DTypeError
 from loom.ir.frontend.decorator import KernelFunction
-from loom.runtime.calls.native.layouts import is_known
+from loom.runtime.calls.native import layouts
 from unit.runtime.calls.call_draws import axpy, drawn, outcome
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32" or not is_known(), reason="the door stays shut there")
+pytestmark = pytest.mark.skipif(sys.platform == "win32" or not layouts.is_known(), reason="the door stays shut there")
 
 
 class _Slow:
@@ -271,3 +273,130 @@ def test_many_sizes_and_signatures(slow: _Slow) -> None:
     for n in range(380, 400):
         fill(np.zeros(n, np.uint32), np.uint16(5))
     assert slow.count <= 5
+
+
+_ENDINGS = """
+import atexit, os, sys
+import numpy as np
+from unit.runtime.calls.call_draws import axpy
+
+
+class Last:
+    def __init__(self):
+        self.kernel, self.call = axpy, axpy.__call__
+        self.x, self.y = np.ones(64, np.float32), np.zeros(64, np.float32)
+
+    def __del__(self):
+        try:
+            self.kernel(self.x, self.y, 1.0)
+            self.call(self.x, self.y, 1.0)
+            os.write(1, b"%d " % self.y.sum())
+        except BaseException as error:
+            os.write(1, repr(error).encode())
+
+
+x, y = np.ones(64, np.float32), np.zeros(64, np.float32)
+for _ in range(5):
+    axpy(x, y, 1.0)
+sys.kept = Last()
+cycle = Last()
+cycle.cycle = cycle
+atexit.register(lambda: (axpy(x, y, 1.0), os.write(1, b"exit ")))
+if os.fork() == 0:
+    axpy(x, y, 1.0)
+    os.write(1, b"child %d " % y.sum())
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_the_end_of_a_process_and_forks() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    found = subprocess.run([sys.executable, "-c", _ENDINGS], env=environment, capture_output=True, check=False)
+    assert (found.returncode, found.stderr) == (0, b"")
+    words = found.stdout.decode().split()
+    assert words[:3] == ["child", "384", "exit"]
+    assert set(words[3:]) <= {"128"}  # what Python still calls is served
+
+
+def test_threads_that_flush_what_is_small_give_kernels_their_numbers(slow: _Slow) -> None:
+    torch = pytest.importorskip("torch")
+    x, numbers = np.ones(3, np.float32), (1e-40, -1e-40, np.float64(1e-40))
+    expected = [np.full(3, number, np.float32).tobytes() for number in numbers]
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor does not")
+    try:
+        for number, bits in zip(numbers, expected, strict=True):
+            found: list[bytes] = []
+            for run in (_native, _python):
+                for _ in range(5):
+                    y = np.zeros(3, np.float32)
+                    run(axpy, (x, y, number), {})
+                    found.append(y.tobytes())
+            assert set(found) == {bits}
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def test_what_is_recorded_keeps_its_elements_while_others_write(slow: _Slow) -> None:
+    ones, y = loom.array(np.ones(64, np.float32)), loom.array(np.zeros(64, np.float32))
+    slow.settle(lambda: axpy(ones, y, 0.0))
+    over: list[bool] = []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+
+    def write() -> None:
+        for _ in range(4000):
+            axpy(ones, y, 1.0)
+        over.append(True)
+
+    writers = [threading.Thread(target=write) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    last = 0.0
+    try:
+        while len(over) < 2:
+            kept = y + 0.0
+            first = kept.numpy()
+            assert (first == first[0]).all()
+            assert np.array_equal(kept.numpy(), first)
+            assert first[0] >= last
+            last = float(first[0])
+    finally:
+        sys.setswitchinterval(interval)
+        for writer in writers:
+            writer.join()
+    assert (y.numpy() == 8000).all()
+
+
+_SHUT = """
+import numpy as np
+from loom.runtime.calls.native import layouts, nativedoor
+layouts.is_known = nativedoor.is_known = lambda: False
+from loom.ir.frontend.decorator import KernelFunction
+from unit.runtime.calls.call_draws import axpy
+x, y, before = np.ones(64, np.float32), np.zeros(64, np.float32), KernelFunction.__call__
+for _ in range(9):
+    axpy(x, y, 1.0)
+assert KernelFunction.__call__ is before
+assert (y == 9).all()
+"""
+
+
+def test_unknown_layouts_leave_the_door_shut() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", _SHUT], env=environment, check=True)
+
+
+def test_a_layout_is_what_known_objects_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slots:
+        __slots__ = ("a", "b")
+
+    class Plain:
+        a: object
+
+    assert layouts.places_of(Slots, "a", "b") == (16, 24)
+    assert layouts.places_of(Plain, "a") is None
+    words = layouts._words
+    monkeypatch.setattr(layouts, "_words", lambda held, count: [n + (count > 2) for n in words(held, count)])
+    assert not layouts.is_known.__wrapped__()

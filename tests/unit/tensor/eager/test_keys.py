@@ -49,3 +49,29 @@ def test_one_operand_twice_is_not_two_operands() -> None:
         assert tensor.less(x, x).tolist() == [False, False]
         assert (x < y).tolist() == [True, True]
         assert (x - x.reshape(2)).tolist() == [0.0, 0.0]
+
+
+def test_numbers_beside_an_operand_are_those_of_each_call() -> None:
+    x, n, b = tensor.array([1.5, -2.0]), tensor.array([6, -7], "i32"), tensor.array([True, False])
+    for first, second in ((1.0, 2.0), (2.0, 2.0), (0.5, -1.0), (2.0, 1.0)):
+        assert (x * first).tolist() == [1.5 * first, -2.0 * first]
+        assert (first - x).tolist() == [first - 1.5, first + 2.0]
+        assert tensor.where(b, first, x).tolist() == [first, -2.0]
+        assert tensor.where(b, tensor.full((2,), first), second).tolist() == [first, second]
+        assert tensor.full((2,), first).tolist() == [first, first]
+    for k in (3, -2, 5):
+        assert (n + k).tolist() == [6 + k, -7 + k]
+        assert (n // k).tolist() == [6 // k, -7 // k]
+        assert (n % k).tolist() == [6 % k, -7 % k]
+        assert (x ** abs(k)).tolist() == [1.5 ** abs(k), (-2.0) ** abs(k)]
+    for flag in (True, False):
+        assert (b | flag).tolist() == [True, flag]
+    assert [(x + value).tolist() for value in (0.0, -0.0, float("inf"))] == [[1.5, -2.0], [1.5, -2.0], [np.inf, np.inf]]
+    zero = tensor.array([0.0, -0.0])
+    signs = [np.signbit((zero * value).numpy()).tolist() for value in (1.0, -1.0)]
+    assert signs == [[False, True], [True, False]]
+    number = tensor.full((), 2.0)
+    assert (x * number).tolist() == [3.0, -4.0]
+    assert number.evaluate().item() == 2.0
+    assert (x * number).tolist() == (number * x).tolist() == [3.0, -4.0]
+    assert tensor.maximum(x, number.broadcast_to((2,))).tolist() == [2.0, 2.0]

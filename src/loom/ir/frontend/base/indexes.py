@@ -93,7 +93,7 @@ class IndexTyping(Typing):
         """Return operands as values of one type: i32 if one of indexes (``below``: their result) may be below zero."""
         if not any(self.is_index(o) for o in operands):
             return super().unify(operands)
-        operands = [self.typed(o) if isinstance(o, Static) and is_scalar(o.value) else o for o in operands]
+        operands = [self.as_value(o) if isinstance(o, Static) and is_scalar(o.value) else o for o in operands]
         if not all(map(self._mixes, operands)):
             return super().unify(operands)
         wanted = i32 if below or any(map(self._is_below, operands)) else u32
@@ -132,7 +132,7 @@ class IndexTyping(Typing):
                 value,
                 "Write u32(...) around the index to compute without a sign",
             )
-        return self.typed(operand, wanted)
+        return self.as_value(operand, wanted)
 
     def settle(self, key: object, dtype: DType | None, values: Sequence[object]) -> DType | None:
         """Return the type that constants without one took, i32 for numbers below zero that met an index."""
@@ -188,7 +188,7 @@ class IndexTyping(Typing):
             return super().unify([left, right])
         if isinstance(left, Static) and isinstance(right, Instr) and self._mixes(left):
             wanted = i32 if left.value < 0 else u32
-            return [self.typed(left, wanted), self._count(right, wanted)]
+            return [self.as_value(left, wanted), self._count(right, wanted)]
         return self.unify([left, right])
 
     def _count(self, value: Instr, wanted: DType) -> Instr:
@@ -206,7 +206,7 @@ class IndexTyping(Typing):
             if right.value < 0 and left.dtype == u32 and right.value >= -(1 << 32):
                 return Static(name in ("gt", "ge", "ne"))
             if right.value >= _HALF and left.dtype == i32:
-                right = self.typed(right, u32)
+                right = self.as_value(right, u32)
         pair = self._strong([left, right])
         if len(pair) < 2 or pair[0].dtype == pair[1].dtype or all(o.dtype == i32 or self.is_small(o) for o in pair):
             return self.builder.emit(name, *self.unify([left, right]))

@@ -33,7 +33,7 @@ __all__ = [
     "expect_static",
     "is_number",
     "is_typed",
-    "promoted",
+    "promote",
 ]  # fmt: skip
 
 
@@ -118,7 +118,7 @@ class Retype(Exception):
         self.dtype = dtype
 
 
-def promoted(types: list[DType]) -> DType:
+def promote(types: list[DType]) -> DType:
     """Return which type weak operands take among themselves: floats before integers, wide before narrow."""
     return max(types, key=lambda t: (t.is_float, t.bits, not t.is_signed))
 
@@ -142,9 +142,7 @@ def describe(operand: Operand) -> str:
     if isinstance(operand, tuple):
         return "a tuple"
     if isinstance(operand, AxesView):
-        held = (
-            f"the {operand.memory.space.value} {operand.memory.name!r} of {_counted(len(operand.shape), 'dimension')}"
-        )
+        held = f"the {operand.memory.space.value} {operand.memory.name!r} of {_count(len(operand.shape), 'dimension')}"
         return f"a part of {held}" if operand.indexes else held
     if isinstance(operand, (RecordPlace, StructValue)):
         return f"a {operand.kind.__name__}"
@@ -155,7 +153,7 @@ def describe(operand: Operand) -> str:
     return f"{operand.value!r}" if is_number(operand.value) else f"{type(operand.value).__name__}"
 
 
-def _counted(number: int, what: str) -> str:
+def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
@@ -181,7 +179,7 @@ class Typing:
             return bool_ if isinstance(value, bool) else f64 if beyond else f32
         return next((t for t in (i32, i64, u64) if t.minimum <= value <= t.maximum), i32)
 
-    def typed(self, operand: Operand, dtype: DType | None = None) -> Instr:
+    def as_value(self, operand: Operand, dtype: DType | None = None) -> Instr:
         """Return ``operand`` as a value, a constant taking ``dtype`` (or its default type)."""
         if isinstance(operand, Instr):
             return operand
@@ -234,14 +232,14 @@ class Typing:
     def unify(self, operands: list[Operand]) -> list[Instr]:
         """Return the operands as values of one type, decided by the typed ones among them."""
         if not any(isinstance(o, Instr) for o in operands):
-            operands = [self.typed(o) if is_typed(o) else o for o in operands]
+            operands = [self.as_value(o) if is_typed(o) else o for o in operands]
         instrs = [o for o in operands if isinstance(o, Instr)]
         strong = [o for o in instrs if self.weak_key(o) is None]
-        decided = strong[0].dtype if strong else promoted([o.type for o in instrs]) if instrs else None
+        decided = strong[0].dtype if strong else promote([o.type for o in instrs]) if instrs else None
         has_float = any(isinstance(o, Static) and isinstance(o.value, float) for o in operands)
         if decided is None:
             plain = [self.default_dtype(o.value) for o in operands if isinstance(o, Static) and is_number(o.value)]
-            decided = promoted(plain) if has_float else None
+            decided = promote(plain) if has_float else None
         elif has_float and decided.is_integer and not strong:
             self.widen_weak(instrs[0])
         vectors = [o.dtype for o in instrs if o.type.is_vector]
@@ -249,9 +247,9 @@ class Typing:
             decided = vectors[0]
         for o in instrs:
             self.retype_weak(o, decided.scalar if decided is not None else None, weak=not strong)
-        return [self.widened(self.typed(o, decided), decided) for o in operands]
+        return [self.widen(self.as_value(o, decided), decided) for o in operands]
 
-    def widened(self, value: Instr, dtype: DType | None) -> Instr:
+    def widen(self, value: Instr, dtype: DType | None) -> Instr:
         """Repeat a scalar in every component if a vector of its type is wanted."""
         if dtype is None or not dtype.is_vector or value.dtype != dtype.scalar:
             return value

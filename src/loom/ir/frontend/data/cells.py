@@ -24,8 +24,8 @@ def to_cell(typing: Typing, memory: Memory, operand: Operand) -> Instr:
     b, kind = typing.builder, _type(memory)
     known = typing.cells.get(operand) if isinstance(operand, Instr) else None
     if known is not None and known[0] == kind.exponent:  # of a cell of the same scale: as it is
-        return _asserted(b, memory, known[1])
-    value = typing.typed(operand, kind.dtype)
+        return _assert_units(b, memory, known[1])
+    value = typing.as_value(operand, kind.dtype)
     typing.retype_weak(value, kind.dtype)
     if value.dtype not in (f32, f64):
         raise b.error(f"{memory.name} holds {kind}", "f32 or f64", value.dtype, "Convert with f32(...)")
@@ -35,7 +35,7 @@ def to_cell(typing: Typing, memory: Memory, operand: Operand) -> Instr:
     return b.emit("convert", b.emit("rint", units), dtype=i64)
 
 
-def _asserted(b: Builder, memory: Memory, units: Instr) -> Instr:
+def _assert_units(b: Builder, memory: Memory, units: Instr) -> Instr:
     low, high = b.emit("gt", units, b.const(-MOST_ADDED, i64)), b.emit("lt", units, b.const(MOST_ADDED, i64))
     b.emit(
         "assert", b.emit("and", low, high), units, attr=(f"{memory.name} of {memory.fixed} does not hold units ", "")

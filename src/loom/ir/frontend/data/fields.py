@@ -77,9 +77,9 @@ class Fields:
                 "Give every field without a default",
             )  # fmt: skip
         values = {n: given[n] if n in given else Static(info.defaults[n]) for n in names}
-        return StructValue(kind, {n: self.fitted(v, info.kinds[n], f"field {n!r}") for n, v in values.items()})
+        return StructValue(kind, {n: self.as_field(v, info.kinds[n], f"field {n!r}") for n, v in values.items()})
 
-    def fitted(self, operand: Operand, kind: DType | type, what: str) -> Operand:
+    def as_field(self, operand: Operand, kind: DType | type, what: str) -> Operand:
         """Return an operand as a value of a field's type; constants take it."""
         if not isinstance(kind, DType):
             return self.as_struct(operand, kind, what)
@@ -87,9 +87,9 @@ class Fields:
         parts: Any = operand.value if isinstance(operand, Static) else None
         if isinstance(parts, tuple) and kind.is_vector:
             operand = self.convert(wanted, [Static(v) for v in cast("tuple[Any, ...]", parts)])
-        value = self.typing.typed(operand, wanted)
+        value = self.typing.as_value(operand, wanted)
         self.typing.retype_weak(value, wanted.scalar)
-        value = self.typing.widened(self.typing.fit(value, wanted), wanted)
+        value = self.typing.widen(self.typing.fit(value, wanted), wanted)
         if value.dtype != wanted:
             raise self.b.error(f"{what} has another type", wanted, value.dtype, f"Convert with {wanted}(...)")
         return value
@@ -139,7 +139,7 @@ class Fields:
             if isinstance(v, StructValue):
                 fields[n] = self.variable_for(f"{name}.{n}", v)
             else:
-                fields[n] = self.b.variable(f"{name}.{n}", self.typing.typed(v).type)
+                fields[n] = self.b.variable(f"{name}.{n}", self.typing.as_value(v).type)
         return StructVariable(value.kind, fields)
 
     def set_variable(self, variable: StructVariable, value: StructValue) -> None:
@@ -150,7 +150,7 @@ class Fields:
                 assert isinstance(part, StructValue)
                 self.set_variable(field, part)
             else:
-                self.b.emit("set", self.typing.typed(part), attr=field)
+                self.b.emit("set", self.typing.as_value(part), attr=field)
 
     def values_of(self, variable: StructVariable) -> StructValue:
         """Return what a local holds now."""
@@ -164,7 +164,7 @@ class Fields:
         kind = info_of(owner.kind).kinds.get(name)
         if kind is None:
             raise self.b.error(*no_field(name, owner.kind))
-        value = self.fitted(operand, kind, f"field {name!r} of {owner.kind.__name__}")
+        value = self.as_field(operand, kind, f"field {name!r} of {owner.kind.__name__}")
         if isinstance(owner, RecordPlace):
             self.store_field(owner, self.field(owner, name), value)
             return
@@ -173,7 +173,7 @@ class Fields:
             assert isinstance(value, StructValue)
             self.set_variable(field, value)
         else:
-            self.b.emit("set", self.typing.typed(value), attr=field)
+            self.b.emit("set", self.typing.as_value(value), attr=field)
 
     # words
 
@@ -187,7 +187,7 @@ class Fields:
             return RecordPlace(place.memory, place.index, kind, place.word + field.word)
         assert isinstance(kind, DType)
         words = [self.load_word(place, place.word + field.word + n) for n in range(field.words)]
-        return self.unpacked(words, kind)
+        return self.unpack(words, kind)
 
     def load(self, place: RecordPlace) -> StructValue:
         """Load all fields of a record."""
@@ -207,7 +207,7 @@ class Fields:
             self.store(RecordPlace(place.memory, place.index, value.kind, place.word + field.word), value)
             return
         assert isinstance(field.kind, DType)
-        for n, word in enumerate(self.packed(self.typing.typed(value), field.kind)):
+        for n, word in enumerate(self.pack(self.typing.as_value(value), field.kind)):
             self.b.emit("store", self.word_at(place, place.word + field.word + n), word, memory=place.memory)
 
     def word_at(self, place: RecordPlace, word: int) -> Instr:
@@ -218,7 +218,7 @@ class Fields:
     def load_word(self, place: RecordPlace, word: int) -> Instr:
         return self.b.emit("load", self.word_at(place, word), memory=place.memory)
 
-    def unpacked(self, words: list[Instr], dtype: DType) -> Instr:
+    def unpack(self, words: list[Instr], dtype: DType) -> Instr:
         """Return a value of ``dtype`` from its words, half-width floats as f32."""
         parts = [self.component(words, dtype.scalar, c) for c in range(dtype.lanes)]
         if not dtype.is_vector:
@@ -242,7 +242,7 @@ class Fields:
         found = narrow if narrow.dtype == dtype else emit("bitcast", narrow, dtype=dtype)
         return emit("convert", found, dtype=f32) if dtype.storage_only else found
 
-    def packed(self, value: Instr, dtype: DType) -> list[Instr]:
+    def pack(self, value: Instr, dtype: DType) -> list[Instr]:
         """Return the words of a value that is to be held as ``dtype``; what is left of the last word is zero."""
         emit, scalar = self.b.emit, dtype.scalar
         parts = [value] if not dtype.is_vector else [emit("extract", value, attr=c) for c in range(dtype.lanes)]

@@ -52,15 +52,15 @@ class Tables:
     def item(self, table: Operand, index: Operand, name: str, key: Any) -> Operand:
         """Return ``table[index]``; ``key`` names the place in the source across translations."""
         if isinstance(table, tuple):
-            return self.chosen(list(table), self.number(index), name, key)
+            return self.choose_item(list(table), self.number(index), name, key)
         assert isinstance(table, Static)
         value: Any = table.value
         if is_list(value) and not _is_regular(value):
-            return self.chosen([Static(v) for v in value], self.number(index), name, key)
+            return self.choose_item([Static(v) for v in value], self.number(index), name, key)
         array, weak = self.array(value, name)
         if array.ndim == 1 and array.size <= _MOST_CHOSEN and not isinstance(index, tuple):
             plain: list[Operand] = [Static(v.item() if weak else v) for v in array]
-            return self.chosen(plain, self.number(index), name, key)
+            return self.choose_item(plain, self.number(index), name, key)
         kept = self.typing.settle(key, self.kept(key), [array.min().item()]) if weak else None
         dtype = kept or self.natural(array, weak)
         memory = self.buffer(array, dtype, name)
@@ -75,7 +75,7 @@ class Tables:
             raise self.b.error("a table is indexed by an integer", "an integer", value.dtype, "Convert with u32(...)")
         return value
 
-    def chosen(self, items: list[Operand], index: Instr, name: str, key: Any) -> Operand:
+    def choose_item(self, items: list[Operand], index: Instr, name: str, key: Any) -> Operand:
         """Return one of a few operands, by comparing the index with every position."""
         forms = [leaves(item) for item in items]
         if len({len(f) for f in forms}) != 1:
@@ -92,7 +92,7 @@ class Tables:
         weak = all(isinstance(v, Static) and not is_scalar(v.value) for v in values)
         numbers = [v.value for v in values if isinstance(v, Static)]
         kept = self.typing.settle(key, self.kept(key), numbers) if weak else None
-        typed = [self.typing.typed(v, kept) for v in values] if kept else self.typing.unify([Static(0), *values])[1:]
+        typed = [self.typing.as_value(v, kept) for v in values] if kept else self.typing.unify([Static(0), *values])[1:]
         if not weak and any(v.dtype != typed[0].dtype for v in typed):
             raise self.b.error("a table mixes types", typed[0].dtype, ", ".join(str(v.dtype) for v in typed),
                                "Convert its items to one type")  # fmt: skip

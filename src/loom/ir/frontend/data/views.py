@@ -32,9 +32,9 @@ class Views:
         self.b = builder
         self.typing = typing
         self.to_index = to_index
-        self.loaded = loaded
+        self.load_element = loaded
 
-    def narrowed(self, view: AxesView, index: Operand) -> AxesView:
+    def narrow(self, view: AxesView, index: Operand) -> AxesView:
         """Return what is left of a view after an index, or a tuple of some."""
         items: tuple[Operand, ...] = (index,)
         if isinstance(index, tuple):
@@ -69,26 +69,26 @@ class Views:
             return value
         if view.memory.data is not None and len(view.shape) == 1:
             return value  # what lies outside is outside of the memory, which tells
-        length = self.typing.typed(extent, u32)
+        length = self.typing.as_value(extent, u32)
         what = "table" if view.memory.data is not None else view.memory.space.value
         self.b.emit("within", value, length, attr=(f"axis {axis} of {what}", name))
         return value
 
     def item(self, view: AxesView, index: Operand) -> Operand:
         """Return an element, the place of a record, or a row: what the axes left have."""
-        found = self.narrowed(view, index)
+        found = self.narrow(view, index)
         if found.rest:
             return found
         if found.kind is not None:
             return self.place(found)
-        value = self.loaded(found.memory, self.flat(found))
+        value = self.load_element(found.memory, self.flat(found))
         if view.key is not None:
             self.typing.weak[value] = view.key
         return value
 
     def element(self, view: AxesView, index: Operand) -> tuple[Memory, Instr]:
         """Return the memory and the number of the element that all indexes together name."""
-        found = self.narrowed(view, index)
+        found = self.narrow(view, index)
         if found.rest:
             name, ndim = view.memory.name, len(view.shape)
             axes = ", ".join("ijklmnop"[:ndim])
@@ -114,10 +114,10 @@ class Views:
         for index, extent in zip(view.indexes, view.shape, strict=True):
             step = index if index.type == wide else self.b.emit("convert", index, dtype=wide)
             if view.memory.data is not None:  # a table is 0 outside, also where another element would be found
-                below = self.b.emit("lt", step, self.typing.typed(extent, wide))
+                below = self.b.emit("lt", step, self.typing.as_value(extent, wide))
                 inside = below if inside is None else self.b.emit("and", inside, below)
             if found is not None:
-                length = self.typing.typed(extent, wide)
+                length = self.typing.as_value(extent, wide)
                 length = length if length.type == wide else self.b.emit("convert", length, dtype=wide)
                 step = self.b.emit("add", self.b.emit("mul", found, length), step)
             found = step
@@ -149,5 +149,5 @@ class Views:
             elif isinstance(found, Static) and found.value == 1:
                 found = extent
             else:
-                found = self.typing.emit("mul", self.typing.typed(found, u32), self.typing.typed(extent, u32))
+                found = self.typing.emit("mul", self.typing.as_value(found, u32), self.typing.as_value(extent, u32))
         return found

@@ -21,7 +21,7 @@ from typing import Any
 from loom.core.dtype import DType, f32, i32, u32
 from loom.ir.builder import Builder
 from loom.ir.frontend.base.values import Operand, Static
-from loom.ir.frontend.decorator import translated
+from loom.ir.frontend.decorator import settle_types
 from loom.ir.frontend.intrinsics import bitcast, clz, select
 from loom.ir.frontend.intrinsics import sqrt as native_sqrt
 from loom.ir.frontend.names import FunctionNames
@@ -131,7 +131,7 @@ def expand_division(kernel: Kernel, approximate: Callable[..., Any] = native_quo
     ``approximate`` is a kernel function of two f32; by default the target's own ``div``. Run it after
     ``expand_rounding``, which divides as well.
     """
-    return _expanded(kernel, "div", exact_div, approximate)
+    return _expand(kernel, "div", exact_div, approximate)
 
 
 def expand_roots(kernel: Kernel, approximate: Callable[..., Any] = native_root) -> Kernel:
@@ -139,10 +139,10 @@ def expand_roots(kernel: Kernel, approximate: Callable[..., Any] = native_root) 
 
     ``approximate`` is a kernel function of one f32; by default the target's own ``sqrt``.
     """
-    return _expanded(kernel, "sqrt", exact_sqrt, approximate)
+    return _expand(kernel, "sqrt", exact_sqrt, approximate)
 
 
-def _expanded(kernel: Kernel, name: str, exact: FunctionType, approximate: Callable[..., Any]) -> Kernel:
+def _expand(kernel: Kernel, name: str, exact: FunctionType, approximate: Callable[..., Any]) -> Kernel:
     if not any(_is_inexact(s, name) for s in walk(kernel.body)):
         return kernel
     return replace(kernel, body=_Exact(kernel, name, exact, approximate).block(kernel.body))
@@ -162,7 +162,7 @@ class _Exact(Rewriter):
     def instr(self, s: Instr) -> Any:
         if not _is_inexact(s, self.name):
             return self.copy(s)
-        block, result = translated(self.kernel.where(s.loc), lambda retyped: self.sequence(s, retyped))
+        block, result = settle_types(self.kernel.where(s.loc), lambda retyped: self.sequence(s, retyped))
         self.out += block.statements
         return result
 

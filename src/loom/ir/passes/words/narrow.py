@@ -92,11 +92,11 @@ class _Narrow(Rewriter):
         if s.op.narrow is Narrow.KEEPS:
             return self.emit(name, *args)
         if s.op.narrow is Narrow.WRAPS:
-            return self.wrapped(self.emit(name, *args), dtype)
+            return self.wrap(self.emit(name, *args), dtype)
         if name in ("shl", "shr"):
             by = self.emit("and", args[1], self.const(dtype.bits - 1, wide))
             shifted = self.emit(name, args[0], by)
-            return shifted if name == "shr" else self.wrapped(shifted, dtype)
+            return shifted if name == "shr" else self.wrap(shifted, dtype)
         if name == "mulhi":
             return self.emit("shr", self.emit("mul", *args), self.const(dtype.bits, wide))
         count = self.emit(name, self.bits(args[0], dtype))
@@ -114,14 +114,14 @@ class _Narrow(Rewriter):
         if value.type.is_bool:
             return self.emit("convert", value, dtype=wide)
         word = self.emit("convert", value, dtype=u32) if value.type.bits == 64 else value
-        return self.wrapped(word, dtype)
+        return self.wrap(word, dtype)
 
     def bits(self, value: Instr, dtype: DType) -> Instr:
         """Return the lowest bits of a word as a u32."""
         word = value if value.type == u32 else self.emit("bitcast", value, dtype=u32)
         return self.emit("and", word, self.const((1 << dtype.bits) - 1, u32))
 
-    def wrapped(self, value: Instr, dtype: DType) -> Instr:
+    def wrap(self, value: Instr, dtype: DType) -> Instr:
         """Bring a word back into the range of a narrow type."""
         low = self.bits(value, dtype)
         if not dtype.is_signed:

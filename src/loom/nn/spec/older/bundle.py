@@ -31,7 +31,12 @@ _WHERE = "loom.Network.save"
 def write_older_bundle(model: SavedModel) -> str:
     """Return the text of a bundle of one model, as the first generation writes it (``jsonModelB64``).
 
-    ArgumentError names the layer that it has not; NotFinite for weights that JSON cannot say.
+    Args:
+        model: Saved model.
+
+    Raises:
+        ArgumentError: A layer that the first generation has not; an unusable id.
+        NotFinite: A weight is NaN or infinite, which JSON cannot say.
     """
     return write_first_bundle(model)[0]
 
@@ -39,9 +44,19 @@ def write_older_bundle(model: SavedModel) -> str:
 def write_first_bundle(
     model: SavedModel, *, element: str | None = None, lossy: bool = False
 ) -> tuple[str, tuple[str, ...]]:
-    """Return the same text, and what changed; ``element``: packed as one of ``STORED_TYPES`` (``multiPrecisionB64``).
+    """Return the same text, and what changed.
 
     Weights that the type cuts (integers and float4 say -1 to 1) are a loss, which is refused unless ``lossy``.
+
+    Args:
+        model: Saved model.
+        element: Type of ``STORED_TYPES`` that weights are packed as (``multiPrecisionB64``); None: none.
+        lossy: Whether what is lost is noted instead of refused, where something near can be said.
+
+    Raises:
+        ArgumentError: The first generation stores no such type; an unusable id; a layer that it has not, or a loss,
+            unless ``lossy``.
+        NotFinite: A weight is NaN or infinite, which JSON cannot say.
     """
     if element is not None and element not in STORED_TYPES:
         raise ArgumentError(_WHERE, "the first generation stores no such type", expected=", ".join(STORED_TYPES),
@@ -102,7 +117,14 @@ def older_tensors(model: SavedModel, *, lossy: bool = False) -> tuple[dict[str, 
     """Return the arrays of a safetensors file of the first generation, and what changed.
 
     They are called ``layers.N.weight``, ``.branches.B.`` within. A dense layer's weight has the shape (out, in) there
-    and still the order of (in, out). Errors as for the bundle.
+    and still the order of (in, out).
+
+    Args:
+        model: Saved model.
+        lossy: Whether what is lost is noted instead of refused, where something near can be said.
+
+    Raises:
+        ArgumentError: A layer that the first generation has not; a loss, unless ``lossy``.
     """
     older = write_as_first(model.network, model.id, _WHERE, weights=model.weights, lossy=lossy)
     shapes = older.conversion.network.parameters()
@@ -115,9 +137,15 @@ def older_tensors(model: SavedModel, *, lossy: bool = False) -> tuple[dict[str, 
 
 
 def from_older_tensors(network: NetworkSpec, arrays: Mapping[str, Array], where: str) -> dict[str, Array]:
-    """Return a network's weights, of arrays as ``older_tensors`` gives them; strange names are left as they are.
+    """Return a network's weights of arrays of the first generation; strange names are left as they are.
 
-    ArgumentError names a layer that the first generation has not.
+    Args:
+        network: Description of a network.
+        arrays: Arrays as ``older_tensors`` gives them.
+        where: Beginning of errors' texts.
+
+    Raises:
+        ArgumentError: A layer that the first generation has not.
     """
     older, shapes = write_as_first(network, "model", where), network.parameters()
     ours = _by_their_names(older)

@@ -56,10 +56,19 @@ def write_as_first(
     network: NetworkSpec, name: str, where: str, *, weights: Mapping[str, Array] | None = None, lossy: bool = False,
     document: bool = False,
 ) -> Older:  # fmt: skip
-    """Return a network as bundles of the first generation have it, or as a ``document`` of its own.
+    """Return a network as bundles of the first generation have it.
 
-    Documents may say more: layers and activations that were promised there and that this reader knows. ArgumentError
-    names what cannot be said; ``lossy`` notes what is lost instead, where something near can be said.
+    Args:
+        network: Description of a network.
+        name: Name of the model.
+        where: Beginning of errors' texts.
+        weights: Arrays by name; None: none are looked at.
+        lossy: Whether what is lost is noted instead of refused, where something near can be said.
+        document: Whether it is a document of its own, which may say more: layers and activations that were promised
+            there and that this reader knows.
+
+    Raises:
+        ArgumentError: A part that cannot be said.
     """
     writing = Writing(where, "first", lossy, weights)
     if len(network.inputs) != 1 or len(network.outputs) != 1 or network.outputs[0] != network.nodes[-1].name:

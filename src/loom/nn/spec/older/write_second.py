@@ -57,9 +57,18 @@ def write_second(
     network: NetworkSpec, name: str, where: str, *, weights: Mapping[str, Array] | None = None,
     element: str = "float32", lossy: bool = False,
 ) -> tuple[str, tuple[str, ...]]:  # fmt: skip
-    """Return a network's text, with its weights (as elements of a type) if they are given, and what changed.
+    """Return a network's text as the second generation has it, and what changed.
 
-    ArgumentError names what cannot be said; ``lossy`` notes what is lost instead, where something near can be said.
+    Args:
+        network: Description of a network.
+        name: Name of the network.
+        where: Beginning of errors' texts.
+        weights: Arrays by name; None: they are left out.
+        element: Type of the weights' elements.
+        lossy: Whether what is lost is noted instead of refused, where something near can be said.
+
+    Raises:
+        ArgumentError: A part that cannot be said; the second generation stores no such type.
     """
     kind = type_name(element) if element else None
     if kind is None:

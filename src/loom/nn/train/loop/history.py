@@ -47,7 +47,11 @@ class History:
 
     @classmethod
     def from_dict(cls, found: dict[str, Any]) -> History:
-        """Return the history that ``to_dict`` gave."""
+        """Return a history of what ``to_dict`` gave.
+
+        Args:
+            found: Mapping of its lists.
+        """
         told: dict[str, Any] = {"evaluations": [], "skipped": [], **found}  # kept before there were any
         return cls(**{f.name: told[f.name] for f in fields(cls)})
 
@@ -56,5 +60,9 @@ class History:
         return draw_curves([self.loss, self.validation_loss], ["loss", "validation"])
 
     def save_png(self, path: str | os.PathLike[str]) -> None:
-        """Write the picture to a file."""
+        """Write the picture to a file.
+
+        Args:
+            path: File to write, in place of one there.
+        """
         replace_file(Path(path), self.png())

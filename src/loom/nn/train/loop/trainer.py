@@ -61,6 +61,17 @@ class Trainer:
     model that is over, whose programs are taken if they are the same. ``crew``: who computes the micro-batches of
     ``config.micro_batch`` (``nn.train.parallel``); None: this device alone. ``has_run``: ``fit`` has come to its first
     step; ``kept``: where it ended, None if an error ended it.
+
+    Args:
+        model: Model with weights: a network's ``model``.
+        config: Settings.
+        frozen: Names of weights that stay as they are.
+        rates: Factors of the learning rate by names of weights; None: 1.
+        x_type: Dtype of the input, of several by name.
+        y_type: Dtype of targets that are no classes.
+        outputs: Names of several outputs, each of which the config has a loss for.
+        after: Training of the model that is over, whose programs are taken if they are the same; None: none.
+        crew: Computers of the micro-batches of ``config.micro_batch`` (``nn.train.parallel``); None: this device alone.
     """
 
     def __init__(
@@ -121,12 +132,26 @@ class Trainer:
         resume: bool | Snapshot = False,
         report: Callable[[Progress], None] | None = None,
     ) -> History:
-        """Train with samples ``x`` (n, ...) and targets ``y`` (n, ...); return what it went through.
+        """Train with samples and targets; return its history.
 
-        ``resume``: go on from the config's checkpoint, if there is one, or from a snapshot; ``kept`` is that of this
-        training's end. NotFinite if the data, the loss or a weight is NaN or infinite: weights are then the last good
-        ones. KeyboardInterrupt after Ctrl-C, the checkpoint written. ArgumentError beyond the memory budget, before
-        anything runs.
+        Args:
+            x: Samples (n, ...), of several inputs by name.
+            y: Targets (n, ...), of several outputs by name.
+            validation: Pair of samples and targets that are measured after each epoch; None: none.
+            resume: Whether it goes on from the config's checkpoint, if there is one; or a snapshot (``kept``) to go on
+                from.
+            report: Function of a ``Progress``, called after each batch; None: none.
+
+        Returns:
+            History: losses, rates and measures of each epoch. After Ctrl-C KeyboardInterrupt, the checkpoint written.
+
+        Raises:
+            ArgumentError: ``evaluate_every`` without validation; the memory budget is too small; a class outside.
+            DTypeError: Not numbers, or not of the kind needed.
+            ShapeError: Samples and targets differ in number, or from the shapes of the network.
+            EmptyError: No samples.
+            NotFinite: The data, the loss or a weight is NaN or infinite; weights are then the last good ones.
+            CheckpointError: The folder cannot be written, or what it holds is of another training.
         """
         data = self._check(x, y)
         held_out = None
@@ -263,7 +288,19 @@ class Trainer:
     def train_batch(self, x: Array, y: Array) -> float:
         """Make one update of one batch, whatever epoch it is of, at the config's rate; return its loss.
 
-        The errors are those of ``fit``, and StateError where gradients of several batches make an update.
+        Args:
+            x: Samples of the batch.
+            y: Their targets.
+
+        Returns:
+            Loss of the batch, before the update.
+
+        Raises:
+            ArgumentError: More samples than a batch that is cut into micro-batches has; a class outside.
+            DTypeError: Not numbers, or not of the kind needed.
+            ShapeError: Samples and targets differ in number, or from the shapes of the network.
+            NotFinite: The data, the loss or a weight is NaN or infinite.
+            StateError: Gradients of several batches make an update (``accumulate``).
         """
         if self.config.accumulate > 1:
             raise StateError("train_batch", "an update takes several batches", expected="accumulate=1",
@@ -284,7 +321,12 @@ class Trainer:
 
     def validate(self, data: Samples, made: list[list[Array]] | None = None) -> tuple[float, float | None]:
         """Return the mean loss over samples, and the accuracy of all targets that are classes (or of the only output's
-        truths). ``made`` takes the outputs of each batch."""
+        truths).
+
+        Args:
+            data: Samples, checked.
+            made: List that is given the outputs of each batch; None: none.
+        """
         from loom.nn.train.measures import classes_said
 
         total, right, count = 0.0, 0, 0
@@ -333,7 +375,11 @@ class Trainer:
     # what is not finite
 
     def keep(self) -> None:
-        """Have the state as it is be the one put back if a weight becomes NaN or infinite; NotFinite if one is."""
+        """Have the state as it is be the one put back if a weight becomes NaN or infinite; NotFinite if one is.
+
+        Raises:
+            NotFinite: A weight is NaN or infinite.
+        """
         found = self.arrays()
         if any(not _is_finite(a) for a in found.values()):
             raise self._not_finite(None)

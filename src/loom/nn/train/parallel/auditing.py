@@ -202,7 +202,7 @@ class Auditor:
         """Return the state of which all told that they had it; who gives another one is named."""
         for member in members:
             try:
-                (state,) = self._pool.fetched([self._pool.ask(member, self._key, "state_before", version)])
+                (state,) = self._pool.fetch([self._pool.ask(member, self._key, "state_before", version)])
             except (DeviceError, LoomTimeout):
                 continue
             if state is not None and self.is_sent_right(member, version, agreed, audit_checks(state.arrays)):

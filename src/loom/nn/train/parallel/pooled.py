@@ -75,7 +75,7 @@ class PoolCrew:
         asked = {m: self._pool.ask(m, self._key, "state_digest", self._version) for m in self._pool.ready()}
         for member, ref in asked.items():
             with suppress(LoomError):
-                (digest,) = self._pool.fetched([ref])
+                (digest,) = self._pool.fetch([ref])
                 self._auditor.is_sent_right(member, self._version, right, digest or right)
 
     def _arguments(self) -> tuple[Any, ...]:
@@ -110,7 +110,7 @@ class PoolCrew:
                 return state
             digest = self._pool.ask(giver, self._key, "state_digest", self._version)
             try:
-                told, came = self._pool.fetched([digest, state])
+                told, came = self._pool.fetch([digest, state])
             except (DeviceError, LoomTimeout):
                 return state
             if not told or self._auditor.is_sent_right(giver, self._version, told, digest_of(came.arrays)):
@@ -308,7 +308,7 @@ class PoolCrew:
         if not wrong:
             return
         assert part.by is not None
-        (value,) = self._pool.fetched([part.value])
+        (value,) = self._pool.fetch([part.value])
         if self._auditor.is_sent_right(part.by, self._version, part.value_digest, result_digest(value)):
             for member, digest in wrong.items():
                 self._auditor.convict(member, self._version, said=digest, truth=part.value_digest)
@@ -356,7 +356,7 @@ class PoolCrew:
         if set(told.values()) != {(self._version, next(iter(told.values()))[1])}:
             return None
         try:
-            (state,) = self._pool.fetched([given[1]])
+            (state,) = self._pool.fetch([given[1]])
         except (DeviceError, LoomTimeout):
             return None
         self._require_state(self._ahead.giver, next(iter(told.values()))[1], state, checks_of)
@@ -367,7 +367,7 @@ class PoolCrew:
         call = self._pool.run(
             self._key, "state", [(self._version,)], is_fit=self._is_fit, make_fit=self._make_fit, audit=0.0
         )[0]
-        (state,) = self._pool.fetched([call.value])
+        (state,) = self._pool.fetch([call.value])
         if agreed:
             self._require_state(call.by, agreed, state, digest_of)
             self._require_checks(state)
@@ -406,7 +406,7 @@ class PoolCrew:
         found: dict[Member, str] = {}
         for member, ref in asked.items():
             try:
-                (digest,) = self._pool.fetched([ref])
+                (digest,) = self._pool.fetch([ref])
             except Exception as error:
                 self._pool.lose(member, f"{type(error).__name__}: it did not tell the digest of its state")
                 continue
@@ -441,7 +441,7 @@ class PoolCrew:
         try:
             if digests and self._version != home.version:
                 giver = next(iter(digests))
-                (state,) = self._pool.fetched([self._pool.ask(giver, self._key, "state", self._version)])
+                (state,) = self._pool.fetch([self._pool.ask(giver, self._key, "state", self._version)])
                 self._require_state(giver, digests[giver], state, digest_of)
                 home.load(state)
             else:
@@ -451,7 +451,7 @@ class PoolCrew:
             home.load(before)
 
     def _judge_of_join(self, count: int, is_audited: bool, *parts: Any) -> Reported:
-        return join_parts(count, is_audited, self._pool.fetched(parts))
+        return join_parts(count, is_audited, self._pool.fetch(parts))
 
     def release(self) -> None:
         """Have the workers forget their replicas."""

@@ -1,9 +1,9 @@
 """Calls of kernels by machine code: ``offer`` lets those that come again be known to it.
 
-Layer: runtime. ``door.ll`` is the code, ``door`` opens it, ``layouts`` looks whether it can be, ``tables`` is what it
-knows of each kernel.
+Layer: runtime. ``door.ll`` and ``arguments.ll`` are the code, ``nativedoor`` opens it, ``layouts`` looks whether it can
+be, ``calltables`` is what it knows of each kernel.
 """
 
-from loom.runtime.calls.native.tables import offer
+from loom.runtime.calls.native.calltables import offer
 
 __all__ = ["offer"]

@@ -21,13 +21,23 @@ _HEAD = 2
 _WORD = 8
 _ARRAY_WORDS = 9
 SCALARS: dict[type[Any], int] = {
-    float: 3, np.float64: 3, int: 4, bool: 5, np.float32: 6, np.int8: 7, np.int16: 8, np.int32: 9, np.int64: 10,
-    np.uint8: 11, np.uint16: 12, np.uint32: 13,
-}  # fmt: skip
+    float: 3,
+    np.float64: 3,
+    int: 4,
+    bool: 5,
+    np.float32: 6,
+    np.int8: 7,
+    np.int16: 8,
+    np.int32: 9,
+    np.int64: 10,
+    np.uint8: 11,
+    np.uint16: 12,
+    np.uint32: 13,
+}
 """Types of numbers that the door reads, as it counts them."""
 
 
-def _words(held: Any, count: int) -> list[int]:
+def _words(held: object, count: int) -> list[int]:
     return list((ctypes.c_uint64 * count).from_address(id(held)))
 
 
@@ -41,9 +51,8 @@ def is_known() -> bool:
     return all(map(_is_typed, (1.5, 7, (), [], True, np.float32, 1 << 70))) and _arrays_are_known() and _numbers_are()
 
 
-def _is_typed(held: Any) -> bool:
-    kind: type[Any] = type(held)
-    return _words(held, _HEAD)[1] == id(kind)
+def _is_typed(held: object) -> bool:
+    return _words(held, _HEAD)[1] == id(type(held))
 
 
 def _arrays_are_known() -> bool:
@@ -82,7 +91,7 @@ def _numbers_are() -> bool:
 
 
 @cache
-def places_of(kind: type[Any], *names: str) -> tuple[int, ...] | None:
+def places_of(kind: type[object], *names: str) -> tuple[int, ...] | None:
     """Return how many bytes from its start an object of a class has slots; None if that cannot be told for certain."""
     held = object.__new__(kind)
     marks = [object() for _ in names]

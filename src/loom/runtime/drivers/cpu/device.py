@@ -258,7 +258,11 @@ class _CpuProgram:
         if not is_small or self.may_last or self.timed or rows.keys() != {id(slot) for slot in slots}:
             return None
         return DirectDispatch(
-            self.records, self.keep[1], tuple(rows[id(slot)] for slot in slots), *self.sites.values(), self.keep
+            self.records,
+            self.keep[1],
+            tuple(rows[id(slot)] for slot in slots),
+            next(iter(self.sites.values())),
+            self.keep,
         )
 
     def profiled(self) -> _CpuProgram:

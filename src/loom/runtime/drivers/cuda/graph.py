@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -20,7 +20,6 @@ from loom.runtime.drivers.cuda.api import Api, is_loss
 from loom.runtime.drivers.cuda.opened import OpenGpu
 from loom.runtime.drivers.cuda.overlap import NO_OVERLAP, is_early
 from loom.runtime.drivers.cuda.table import LaunchItem, LaunchTable
-from loom.runtime.drivers.rows import cut_groups
 from loom.runtime.plans.groups import check_indirect_groups
 from loom.runtime.plans.library import LibraryKernel
 from loom.runtime.plans.needs import Needs
@@ -38,23 +37,20 @@ class LaunchedRows:
         self.device = device
         self.table = table
         self.first, self.last = first, last
+        self._few: list[tuple[int, LaunchItem, int]] | None = None
 
     def rows(self) -> Iterator[tuple[int, LaunchItem, int]]:
         """Yield number, item and its row, of rows that do something."""
-        table = self.table
-        here = slice(self.first, self.last)
-        pairs: Iterable[tuple[int, int]] = zip(table.owners[here].tolist(), table.turns[here].tolist(), strict=True)
-        for row, (owner, turn) in enumerate(pairs, self.first):
-            item = table.items[owner]
-            if item.indirect or item.groups[turn].all():
-                yield row, item, turn
+        return self.table.rows(self.first, self.last)
 
     def changed(self, items: set[int]) -> None:
         """Nothing: words are read when a row is launched."""
 
     def launch(self) -> KernelFault | None:
         """Hand the rows to the stream."""
-        for _, item, turn in self.rows():
+        if self._few is None:
+            self._few = list(self.rows())
+        for _, item, turn in self._few:
             launch_row(self.device, item, turn)
         return None
 
@@ -78,6 +74,7 @@ class CountedRow(LaunchedRows):
         """Wait for the counts and hand the row to the stream; return the fault of counts beyond the limits."""
         owner, turn = int(self.table.owners[self.first]), int(self.table.turns[self.first])
         item = self.table.items[owner]
+        assert item.dispatch is not None
         assert item.dispatch.indirect is not None
         storage, offset = item.dispatch.indirect
         address = self.table.address(storage) + offset
@@ -90,17 +87,13 @@ class CountedRow(LaunchedRows):
             return fault
         if not counts.all():
             return None
-        parts = cut_groups(counts.reshape(1, 3), self.table.most)
-        row = slice(turn, turn + 1)
-        groups, whole = counts.reshape(1, 3), counts.reshape(1, 3)
-        numbers, params, count = item.numbers[row], item.dispatch.params[row], 1
-        if parts is not None:
-            groups, count = parts.groups, len(parts.groups)
-            numbers, params, whole = np.repeat(numbers, count), np.repeat(params, count, 0), whole.repeat(count, 0)
-        now = self.table.laid_out(item.dispatch, numbers, params, groups, np.zeros(count, np.bool_), whole, parts)
+        row, groups = slice(turn, turn + 1), counts.reshape(1, 3)
+        numbers, waits, params = item.numbers[row], item.waits[row], item.params[row]
+        now = LaunchItem(item.dispatch, item.bound, numbers, waits, params, groups, groups)
+        self.table.lay(now)
         now.words[:, : now.log + 1] = item.words[turn, : now.log + 1]
         self.table.choose(now)
-        for each in range(count):
+        for each in range(len(now.numbers)):
             launch_row(self.device, now, each)
         return None
 
@@ -116,11 +109,11 @@ class KernelGraph(LaunchedRows):
         needed = self._needed(needs)
         early = self._early(needed)
         try:
-            graph, self._exec = self._built(needed, early)
+            graph, self._exec = self._build(needed, early)
         except DeviceError as refusal:
             if not early or is_loss(refusal):
                 raise
-            graph, self._exec = self._built(needed, set())  # kernels that wait are right with full edges too
+            graph, self._exec = self._build(needed, set())  # kernels that wait are right with full edges too
             device.overlap, device.overlap_refused = NO_OVERLAP, refusal.what
         weakref.finalize(self, _destroy, api, device.current, graph, self._exec).atexit = False
 
@@ -134,8 +127,9 @@ class KernelGraph(LaunchedRows):
             if here != number:
                 if last is not None:
                     needs.done_by(last, nodes)
+                assert item.dispatch is not None
                 number, nodes, last = here, [], item.dispatch
-                before = needs.before(item.dispatch)
+                before = needs.before(last)
             nodes.append(row)
             found.append((row, item, turn, before))
         return found
@@ -148,7 +142,7 @@ class KernelGraph(LaunchedRows):
         followers = Counter(n for *_, before in needed for n in before)
         return {row for row, _, _, before in needed if is_early(edges, before, followers)}
 
-    def _built(self, needed: list[_Needed], early: set[int]) -> tuple[Any, Any]:
+    def _build(self, needed: list[_Needed], early: set[int]) -> tuple[Any, Any]:
         """Return a graph with a node for each row, and what is launched."""
         api, found = self.device.api, self._nodes
         graph = api.cuGraphCreate(0)
@@ -157,17 +151,17 @@ class KernelGraph(LaunchedRows):
             for row, item, turn, before in needed:
                 nodes = [found[n] for n in before]
                 if row not in early:
-                    found[row] = add(graph, nodes, len(nodes), self._filled(item, turn))
+                    found[row] = add(graph, nodes, len(nodes), self._fill(item, turn))
                     continue
                 assert item.kernel.waits, "a kernel that is begun early waits itself"
-                found[row] = add(graph, [], 0, self._filled(item, turn))
+                found[row] = add(graph, [], 0, self._fill(item, turn))
                 api.add_early_edges(graph, nodes, found[row])
             return graph, api.cuGraphInstantiate(graph, 0)
         except BaseException:
             api.driver.cuGraphDestroy(graph)
             raise
 
-    def _filled(self, item: LaunchItem, turn: int) -> Any:
+    def _fill(self, item: LaunchItem, turn: int) -> Any:
         row = self._row
         row.func = item.kernel.function
         row.gridDimX, row.gridDimY, row.gridDimZ = item.groups[turn].tolist()
@@ -181,7 +175,7 @@ class KernelGraph(LaunchedRows):
         setting = self.device.api.cuGraphExecKernelNodeSetParams
         for row, item, turn in self.rows():
             if id(item) in items:
-                setting(self._exec, self._nodes[row], self._filled(item, turn))
+                setting(self._exec, self._nodes[row], self._fill(item, turn))
 
     def launch(self) -> KernelFault | None:
         """Hand the graph to the stream."""

@@ -17,7 +17,7 @@ from loom.ir.verify import VerifiedKernel
 from loom.runtime.drivers.cuda.api import Api
 from loom.runtime.drivers.cuda.gpus import Gpu
 from loom.targets.base import Artifact, Bounds, Site
-from loom.targets.llvm.gpu.room import dynamic_nbytes, shared_starts
+from loom.targets.llvm.gpu.room import dynamic_nbytes, starts_of_shared
 from loom.targets.llvm.machine import machine
 from loom.targets.llvm.target import LlvmTarget
 
@@ -97,7 +97,7 @@ def _check(gpu: Gpu, where: str, kernel: Kernel) -> None:
     """Raise DeviceError for what the GPU has no room for."""
     limits = gpu.limits
     shared, most = (
-        dynamic_nbytes(kernel) or shared_starts(kernel)[1],
+        dynamic_nbytes(kernel) or starts_of_shared(kernel)[1],
         limits["shared_most" if has_wide(kernel) else "shared_nbytes"],
     )
     arguments = 16 * len(kernel.buffers) + 8 * len(kernel.params) + 40

@@ -212,12 +212,28 @@ class GpuMemory:
                         begun.append((at, piece, self.owner.event()))
         return found
 
-    def peek(self, address: int, nbytes: int) -> Array:
+    # what ``drivers.rows.sent`` asks for
+
+    def hold(self, data: Array) -> CudaStorage:
+        """Return memory that holds this."""
+        storage = self.allocate(data.nbytes, zeroed=False)
+        self.upload(storage.address, data)
+        return storage
+
+    def fetch(self, place: CudaStorage, offset: int, nbytes: int) -> Array:
+        """Copy bytes from the device, when all before it is done."""
+        return self.download(place.address + offset, nbytes)
+
+    def peek(self, place: CudaStorage, offset: int, nbytes: int) -> Array:
         """Copy bytes from the device at once: what writes them is over."""
         found = np.empty(nbytes, np.uint8)
-        self.api.cuMemcpyDtoHAsync(found.ctypes.data, address, nbytes, self.owner.side)
+        self.api.cuMemcpyDtoHAsync(found.ctypes.data, place.address + offset, nbytes, self.owner.side)
         self.api.cuStreamSynchronize(self.owner.side)
         return found
+
+    def refill(self, place: CudaStorage, data: Array) -> None:
+        """Have memory hold something else."""
+        self.upload(place.address, data)
 
     def _finish(self, event: Any) -> None:
         poll(self.owner.has_passed, event, float("inf"))

@@ -1,8 +1,7 @@
 """Lays a plan out as rows for CUDA: function, groups, and the words that each row hands over.
 
-Layer: runtime. Python handles each distinct dispatch once, however often it is repeated. Each argument of a row has a
-word of 64 bits, and CUDA is given the addresses of the words. A dispatch of more groups than the GPU takes becomes
-several rows. Invariant: rows are in the plan's order; words stay where they are as long as the table lives.
+Layer: runtime. Each argument of a row has a word of 64 bits, and CUDA is given the addresses of the words. Invariant:
+words stay where they are as long as the table lives.
 """
 
 from __future__ import annotations
@@ -12,17 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.errors import DeviceError
 from loom.runtime.drivers.cuda.kernels import LoadedFunction
 from loom.runtime.drivers.cuda.memory import CudaStorage
 from loom.runtime.drivers.cuda.opened import OpenGpu
 from loom.runtime.drivers.cuda.overlap import NO_OVERLAP
-from loom.runtime.drivers.rows import GroupParts, cut_groups
+from loom.runtime.drivers.rows.table import RowItem, RowTable, memory_of
 from loom.runtime.memory.storage import HostSlot, Storage
-from loom.runtime.plans.dispatch import Dispatch
 from loom.runtime.plans.library import LibraryKernel
-from loom.runtime.plans.plan import Plan, PlanStep
-from loom.targets.base import Site
+from loom.runtime.plans.plan import Plan
 from loom.targets.llvm.machine import PLACED_ELEMENTS, PLACED_NBYTES
 
 __all__ = ["FEW_ROWS", "LaunchItem", "LaunchTable"]
@@ -34,28 +30,18 @@ FEW_ROWS = 8
 
 
 @dataclass(eq=False)
-class LaunchItem:
-    """The rows of one distinct dispatch; arrays have an entry per row.
+class LaunchItem(RowItem[LoadedFunction]):
+    """An item with its words; ``slots`` are (slot, column of its address); ``log`` is the column of the log's."""
 
-    ``cut``: they are parts of dispatches. ``slots`` are (slot, column of its address); ``log`` is the column of the
-    log's address.
-    """
-
-    dispatch: Dispatch
-    cut: bool
-    numbers: Array
-    groups: Array
-    waits: Array
-    words: Array
-    pointers: Array
-    log: int
+    words: Array = field(init=False)
+    pointers: Array = field(init=False)
+    log: int = 0
     slots: list[tuple[HostSlot, int]] = field(default_factory=list[tuple[HostSlot, int]])
-    kernel: LoadedFunction = field(init=False)
 
     @property
     def is_placed(self) -> bool:
         """Whether all buffers, as attached now, lie as code for ``placed`` ones takes them to."""
-        buffers = self.words[:, : 2 * len(self.dispatch.bindings)]
+        buffers = self.words[:, : 2 * len(self.bound)]
         return not (buffers[:, ::2] % PLACED_NBYTES).any() and bool((buffers[:, 1::2] < PLACED_ELEMENTS).all())
 
     def given(self, turn: int) -> int:
@@ -67,91 +53,47 @@ class LaunchItem:
         """Whether it is no kernel but a call of a library, which no graph has."""
         return isinstance(self.kernel.verified, LibraryKernel)
 
-    @property
-    def indirect(self) -> bool:
-        """Whether the groups are read from memory."""
-        return self.dispatch.indirect is not None
 
+class LaunchTable(RowTable[LaunchItem]):
+    """``overlap`` is the device's when the table was made: kernels are loaded for it then and later."""
 
-class LaunchTable:
-    """``items``, and in the plan's order the item (``owners``) and its row (``turns``) of each row.
-
-    ``overlap`` is the device's when the table was made: kernels are loaded for it then and later.
-    """
+    kind = LaunchItem
 
     def __init__(self, device: OpenGpu, plan: Plan) -> None:
         self.device = device
-        self.plan = plan
         self.overlap = device.overlap if plan.count > FEW_ROWS else NO_OVERLAP
-        limits = device.gpu.limits
-        self.most: Array = np.array([limits[f"groups_{axis}"] for axis in "xyz"], np.int64)
-        self.items: list[LaunchItem] = []
-        number = 0
-        for repeats, steps in plan.segments:
-            for position, step in enumerate(steps):
-                self.items.append(self._item(step, number + position + np.arange(repeats) * len(steps)))
-            number += repeats * len(steps)
-        numbers = np.concatenate([np.zeros(0, np.int64), *(i.numbers for i in self.items)])
-        owners = np.repeat(np.arange(len(self.items)), [len(i.numbers) for i in self.items])
-        turns = np.concatenate([np.zeros(0, np.int64), *(np.arange(len(i.numbers)) for i in self.items)])
-        ranks = np.argsort(numbers, kind="stable")
-        self.owners: Array = owners[ranks]
-        self.turns: Array = turns[ranks]
-
-    def sites_of(self, number: int) -> tuple[Site, ...]:
-        """Return the sites of the kernel of dispatch ``number``."""
-        dispatch = self.plan.step_of(number).dispatch
-        return next(i.kernel.sites for i in self.items if i.dispatch is dispatch)
+        self.most: Array = np.array([device.gpu.limits[f"groups_{axis}"] for axis in "xyz"], np.int64)
+        super().__init__(plan)
 
     def address(self, storage: Storage) -> int:
         """Return where a storage is, or what is attached to a slot; DeviceError if it is another device's."""
-        found = storage.storage if isinstance(storage, HostSlot) else storage
-        if not isinstance(found, CudaStorage) or found.memory.owner is not self.device:
-            raise DeviceError(
-                f"device {self.device.name!r}", "memory of another device", expected="memory it allocated",
-                got=type(found).__name__, remedy="Allocate with chain.device.allocate",
-            )  # fmt: skip
-        return found.address
+        return memory_of(storage, CudaStorage, self.device).address
 
-    def _item(self, step: PlanStep, numbers: Array) -> LaunchItem:
-        dispatch, params, waits = step.dispatch, step.dispatch.params, step.waits
-        groups = dispatch.groups.astype(np.int64)
-        parts = None if dispatch.indirect is not None else cut_groups(groups, self.most)
-        whole = groups
-        if parts is not None:
-            origin = parts.origin
-            numbers, params, waits = numbers[origin], params[origin], waits[origin] & (parts.turn == 0)
-            whole, groups = groups[origin], parts.groups
-        return self.laid_out(dispatch, numbers, params, groups, waits, whole, parts)
-
-    def laid_out(
-        self, dispatch: Dispatch, numbers: Array, params: Array, groups: Array, waits: Array, whole: Array,
-        parts: GroupParts | None,
-    ) -> LaunchItem:  # fmt: skip
-        """Return rows with their words, and the kernel that these words are for."""
-        buffers, own = dispatch.bindings, 2 * len(dispatch.bindings)
-        log = own + params.shape[1]
-        words = np.zeros((len(numbers), log + 2 + (_PART_WORDS if parts is not None else 0)), np.uint64)
-        slots: list[tuple[HostSlot, int]] = []
-        for position, binding in enumerate(buffers):
-            if isinstance(binding.storage, HostSlot):
-                slots.append((binding.storage, 2 * position))
+    def lay(self, item: LaunchItem) -> None:
+        item.cut(self.most)
+        own = 2 * len(item.bound)
+        log = item.log = own + item.params.shape[1]
+        words = np.zeros((len(item.numbers), log + 2 + (_PART_WORDS if item.is_cut else 0)), np.uint64)
+        for position, (storage, elements) in enumerate(item.bound):
+            assert not isinstance(storage, str), "nothing here is a check"
+            if isinstance(storage, HostSlot):
+                item.slots.append((storage, 2 * position))
             else:
-                words[:, 2 * position] = self.address(binding.storage)
-            words[:, 2 * position + 1] = binding.elements
-        words[:, own:log] = params
-        words[:, log + 1] = numbers
-        if parts is not None:
-            words[:, log + 2 : log + 5] = whole
-            words[:, log + 5 :] = parts.starts
+                words[:, 2 * position] = self.address(storage)
+            words[:, 2 * position + 1] = elements
+        words[:, own:log] = item.params
+        words[:, log + 1] = item.numbers
+        if item.is_cut:
+            words[:, log + 2 : log + 5] = item.whole
+            words[:, log + 5 :] = item.starts
+        item.words = words
         pointers = words.ctypes.data + 8 * np.arange(words.size, dtype=np.uint64).reshape(words.shape)
-        pointers = pointers.astype(np.uint64)
-        item = LaunchItem(dispatch, parts is not None, numbers, groups, waits, words, pointers, log, slots)
+        item.pointers = pointers.astype(np.uint64)
         self.choose(item)
-        return item
 
     def choose(self, item: LaunchItem) -> None:
         """Take the kernel for how an item's buffers lie now."""
-        bounds = self.device.proofs.bounds(item.dispatch)
-        kernel, dependents = item.dispatch.kernel, self.overlap.dependents
-        item.kernel = self.device.load(kernel, bounds, cut=item.cut, placed=item.is_placed, dependents=dependents)
+        assert item.dispatch is not None
+        kernel, bounds = item.dispatch.kernel, self.device.proofs.bounds(item.dispatch)
+        dependents = self.overlap.dependents
+        item.kernel = self.device.load(kernel, bounds, cut=item.is_cut, placed=item.is_placed, dependents=dependents)

@@ -17,7 +17,7 @@ from loom.runtime.drivers.cuda.api import Api
 from loom.runtime.drivers.cuda.graph import CountedRow, LaunchedRows, launch_row
 from loom.runtime.drivers.cuda.opened import OpenGpu
 from loom.runtime.drivers.cuda.table import LaunchTable
-from loom.runtime.port.times import Times, sample
+from loom.runtime.port.times import Times
 
 __all__ = ["StampedRows"]
 
@@ -27,14 +27,9 @@ class StampedRows(LaunchedRows):
 
     def __init__(self, device: OpenGpu, table: LaunchTable) -> None:
         super().__init__(device, table, 0, len(table.owners))
-        rows, weights = sample(table.owners)
-        does = {row for row, _, _ in self.rows()}
-        kept = [n for n, row in enumerate(rows.tolist()) if row in does]
-        self.timed, self.weights = rows[kept], weights[kept]
-        numbers = [table.items[table.owners[r]].numbers[table.turns[r]] for r in self.timed.tolist()]
-        self.numbers = np.array(numbers, np.int64)
+        self.timed, self.numbers, self.weights = table.timed_rows()
         self._last: Any = None
-        self.events: list[Any] = [device.api.cuEventCreate(0) for _ in range(2 * len(kept))]
+        self.events: list[Any] = [device.api.cuEventCreate(0) for _ in range(2 * len(self.timed))]
         self._places = {row: 2 * place for place, row in enumerate(self.timed.tolist())}
         weakref.finalize(self, _destroy, device.api, device.current, self.events).atexit = False
 

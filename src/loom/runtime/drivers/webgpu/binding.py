@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.core.errors import DeviceError
+from loom.runtime.drivers.rows.sent import SentWords
+from loom.runtime.drivers.rows.table import STATUS, WORDS, memory_of
 from loom.runtime.drivers.webgpu.kernels import LoadedPipeline
 from loom.runtime.drivers.webgpu.memory import WebGpuStorage
 from loom.runtime.drivers.webgpu.opened import OpenWebGpu
-from loom.runtime.drivers.webgpu.table import LIVE, STATUS, RowItem, RowTable
-from loom.runtime.memory.storage import HostSlot, Storage
+from loom.runtime.drivers.webgpu.table import PassItem, PassTable
+from loom.runtime.memory.storage import Storage
 
 __all__ = ["Binder"]
 
@@ -22,32 +23,21 @@ _MOST_GROUPS = 256
 
 
 class Binder:
-    """Makes bind groups; ``log`` is set once some kernel needs it."""
+    """Makes bind groups, of which those of kernels that tell something have the log of ``sent``."""
 
-    def __init__(self, device: OpenWebGpu, table: RowTable, status: Any) -> None:
+    def __init__(self, device: OpenWebGpu, table: PassTable, sent: SentWords[Any]) -> None:
         self.device = device
         self.table = table
-        self.status = status
-        self.log: Any = None
+        self.sent = sent
         self._groups: dict[Any, Any] = {}
-
-    def kernel(self, item: RowItem) -> LoadedPipeline:
-        """Return an item's kernel for memory of which nothing is bound twice."""
-        return self.device.load(item.kernel, tuple(range(len(item.bound))), reports=item.reports)
 
     def memory(self, storage: Storage | str) -> Any:
         """Return the buffer of a storage, or of what is attached to a slot."""
         if isinstance(storage, str):
-            return {LIVE: self.table.live, STATUS: self.status}[storage]
-        found = storage.storage if isinstance(storage, HostSlot) else storage
-        if not isinstance(found, WebGpuStorage) or found.memory.owner is not self.device:
-            raise DeviceError(
-                f"device {self.device.name!r}", "memory of another device", expected="memory it allocated",
-                got=type(found).__name__, remedy="Allocate with chain.device.allocate",
-            )  # fmt: skip
-        return found.buffer
+            return {WORDS: self.table.live, STATUS: self.sent.status}[storage]
+        return memory_of(storage, WebGpuStorage, self.device).buffer
 
-    def bound(self, item: RowItem) -> tuple[LoadedPipeline, Any]:
+    def bound(self, item: PassItem) -> tuple[LoadedPipeline, Any]:
         """Return the kernel for what is bound now, and its bind group."""
         buffers = [self.memory(storage) for storage, _ in item.bound]
         key = (id(item), *map(id, buffers))
@@ -58,16 +48,16 @@ class Binder:
             found = self._groups[key] = (*self._made(item, buffers), buffers)
         return found[0], found[1]
 
-    def _made(self, item: RowItem, buffers: list[Any]) -> tuple[LoadedPipeline, Any]:
+    def _made(self, item: PassItem, buffers: list[Any]) -> tuple[LoadedPipeline, Any]:
         places: dict[int, int] = {}
         slots = tuple(places.setdefault(id(b), len(places)) for b in buffers)
-        kernel = self.device.load(item.kernel, slots, reports=item.reports)
+        kernel = self.device.load(item.verified, slots, reports=item.reports)
         words = self.table.live if item.indirect else self.table.fixed
         entries: list[dict[str, Any]] = [_entry(0, words, 16 * -(-kernel.words // 4))]
         each = dict(zip(slots, buffers, strict=True))
         entries += [_entry(n + 1, each[n], each[n].size) for n in range(len(each))]
         if kernel.sites:
-            entries.append(_entry(len(each) + 1, self.log, self.log.size))
+            entries.append(_entry(len(each) + 1, self.sent.log, self.sent.log_nbytes))
         return kernel, self.device.native.create_bind_group(layout=kernel.layout, entries=entries)
 
 

@@ -14,7 +14,7 @@ from loom.ir.kernel import Kernel
 from loom.ir.verify import VerifiedKernel
 from loom.runtime.drivers.webgpu.adapter import WebGpuAdapter, calls
 from loom.targets.base import Artifact, Site
-from loom.targets.base.push_layout import PushLayout, filled_lanes
+from loom.targets.base.push_layout import PushLayout, lanes_filled_up
 
 __all__ = ["LoadedPipeline", "load_kernel"]
 
@@ -48,7 +48,7 @@ def load_kernel(
     words = artifact.facts["words"]
     where = f"kernel {verified.name!r} on device {name!r}"
     count = len(set(slots)) + bool(artifact.sites)
-    _check(adapter, where, verified.kernel, count, words, filled_lanes(verified.kernel, whole))
+    _check(adapter, where, verified.kernel, count, words, lanes_filled_up(verified.kernel, whole))
     entries: list[dict[str, Any]] = [_entry(0, "uniform", has_dynamic_offset=True)]
     entries += [_entry(n + 1, "storage") for n in range(count)]
     with calls(where):

@@ -83,16 +83,31 @@ class BufferMemory:
                 part = np.ascontiguousarray(data[at : at + _PIECE_NBYTES])
                 self.owner.queue.write_buffer(buffer, begin + at, part)
 
-    def download(self, buffer: Any, offset: int, nbytes: int) -> np.ndarray[Any, Any]:
+    def download(self, place: Any, offset: int, nbytes: int) -> np.ndarray[Any, Any]:
         """Copy bytes from a buffer, when all before it is done."""
         begin, end = offset - offset % 4, -(-(offset + nbytes) // 4) * 4
         found = np.empty(end - begin, np.uint8)
         with self.owner.lock, calls(f"device {self.owner.name!r}"):
             for at in range(0, end - begin, _PIECE_NBYTES):
                 size = min(_PIECE_NBYTES, end - begin - at)
-                view = self.owner.queue.read_buffer(buffer, begin + at, size)
+                view = self.owner.queue.read_buffer(place, begin + at, size)
                 found[at : at + size] = np.frombuffer(view, np.uint8)
         return found[offset - begin : offset - begin + nbytes]
+
+    # what ``drivers.rows.sent`` asks for
+
+    def hold(self, data: np.ndarray[Any, Any]) -> Any:
+        """Return a buffer that holds this."""
+        buffer = self.buffer(data.nbytes)
+        if data[:8].any():  # a log begins with its room, a status is zero as buffers are
+            self.upload(buffer, 0, data)
+        return buffer
+
+    fetch = peek = download
+
+    def refill(self, place: Any, data: np.ndarray[Any, Any]) -> None:
+        """Have a buffer hold something else."""
+        self.upload(place, 0, data)
 
     def fence(self) -> Future[Any]:
         """Return what is done when all that was handed to the queue is: a buffer copied to, that can be mapped then.
@@ -107,7 +122,7 @@ class BufferMemory:
             encoder.copy_buffer_to_buffer(self._source, 0, target, 0, LEAST_NBYTES)
             self.owner.queue.submit([encoder.finish()])
             promise = target.map_async("READ")
-        return self.owner.waiters.submit(_mapped, promise, target)
+        return self.owner.waiters.submit(_wait_for_map, promise, target)
 
     def encode(self, record: Callable[[Any], Any]) -> None:
         """Record commands and hand them to the queue."""
@@ -117,7 +132,7 @@ class BufferMemory:
             self.owner.queue.submit([encoder.finish()])
 
 
-def _mapped(promise: Any, buffer: Any) -> None:
+def _wait_for_map(promise: Any, buffer: Any) -> None:
     """Wait until a buffer is mapped, and let go of it."""
     promise.sync_wait()
     buffer.destroy()

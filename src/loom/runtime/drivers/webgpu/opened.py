@@ -48,6 +48,10 @@ class OpenWebGpu(ProcessBound):
         self._kernels: dict[Any, LoadedPipeline] = {}
         self._artifacts = ArtifactCache()
 
+    def noted(self, error: DeviceError) -> DeviceError:
+        """Nothing is kept of what may tell that the device was lost: calls of ``wgpu`` say so."""
+        return error
+
     def use(self, features: Features) -> None:
         """Write kernels for other features from now on."""
         with self.lock:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from loom.runtime.drivers.webgpu.opened import OpenWebGpu
-from loom.runtime.drivers.webgpu.table import RowTable
-from loom.runtime.port.times import Times, sample
+from loom.runtime.drivers.webgpu.table import PassTable
+from loom.runtime.port.times import Times
 
 __all__ = ["PassStamps"]
 
@@ -24,17 +24,10 @@ _RESOLVED = 0x200 | 0x4 | 0x8
 class PassStamps:
     """The stamps of a table's rows, or of a sample of them."""
 
-    def __init__(self, device: OpenWebGpu, table: RowTable) -> None:
+    def __init__(self, device: OpenWebGpu, table: PassTable) -> None:
         self.device = device
-        rows, weights = sample(table.owners, _MOST_ROWS)
-        done = [
-            n for n, row in enumerate(rows.tolist())
-            if table.items[table.owners[row]].indirect or table.items[table.owners[row]].groups[table.turns[row]].all()
-        ]  # fmt: skip
-        self.rows, self.weights = rows[done], weights[done]
+        self.rows, self.numbers, self.weights = table.timed_rows(_MOST_ROWS)
         self.places = {row: place for place, row in enumerate(self.rows.tolist())}
-        numbers = [table.items[table.owners[r]].order[table.turns[r]] // 2 for r in self.rows.tolist()]
-        self.numbers = np.array(numbers, np.int64)
         count = max(2, 2 * len(self.rows))
         self.set: Any = device.native.create_query_set(type="timestamp", count=count)
         self.buffer: Any = device.native.create_buffer(size=8 * count, usage=_RESOLVED)

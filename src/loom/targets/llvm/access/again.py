@@ -61,15 +61,15 @@ class ReadAgain:
         memory = load.memory
         assert memory is not None
         first, kind = self.elements.address(memory, self.rows.seen[load][1]), memory_type(memory.dtype)
-        pointer = self.s.hidden(first)
+        pointer = self.s.hide(first)
 
         def read(lane: int) -> Any:
             cell = self.b.gep(pointer, [I64(lane)], source_etype=kind)
-            return self.widened(self.elements.read(memory, cell), value)
+            return self.convert(self.elements.read(memory, cell), value)
 
         return read
 
-    def widened(self, element: Any, value: Instr) -> Any:
+    def convert(self, element: Any, value: Instr) -> Any:
         """Apply the conversions between a load and a value."""
         steps: list[Instr] = []
         while value.op.name == "convert":

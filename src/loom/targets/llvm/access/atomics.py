@@ -133,13 +133,13 @@ class AtomicAccess:
             base = self.s.arrays[memory].base
             return self.plain(instr, memory, base, (memory.size or 0), wide, spread, mask)
         if table is None:
-            return self.locked(instr, memory, wide, spread, mask)
+            return self.run_in_turn(instr, memory, wide, spread, mask)
         most = _TABLE_NBYTES // size_of(memory_type(memory.dtype))
         self.s.ways(
             ("atomic.own", "atomic.shared", "atomic.end"),
             table.used,
             lambda: self.plain(instr, memory, table.base, most, wide, spread, mask),
-            lambda: self.locked(instr, memory, wide, spread, mask),
+            lambda: self.run_in_turn(instr, memory, wide, spread, mask),
         )
         return self.zeros(memory)
 
@@ -222,7 +222,7 @@ class AtomicAccess:
                 found.append(self.b.and_(self.b.lshr(word, I64(bits * part)), I64((1 << bits) - 1)))
         return found
 
-    def locked(self, instr: Instr, memory: Memory, wide: Any, values: list[Any], mask: Any) -> Lanes:
+    def run_in_turn(self, instr: Instr, memory: Memory, wide: Any, values: list[Any], mask: Any) -> Lanes:
         """Take the lanes that run in turn, one atomic of the machine each."""
         asked, kind = instr in self.s.used, self.v.of(memory_type(memory.dtype))
         old = self.s.stack(kind, name="old")

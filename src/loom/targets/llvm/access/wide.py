@@ -17,7 +17,7 @@ import llvmlite.ir as ll
 from loom.ir.kernel import Instr, Kernel, walk
 from loom.ir.passes.tiles import TILE_LANES
 from loom.ir.passes.wide import shared_named, tickets_of
-from loom.targets.llvm.gpu.room import dynamic_name, shared_starts
+from loom.targets.llvm.gpu.room import dynamic_name, starts_of_shared
 from loom.targets.llvm.values.state import State
 from loom.targets.llvm.values.types import I32, I64
 
@@ -56,7 +56,7 @@ def _barriers(s: State) -> Any:
     """
     whole: Any = s.module.globals.get(dynamic_name(s.function.name))
     if whole is not None:
-        return s.builder.add(s.builder.ptrtoint(whole, I32), I32(shared_starts(s.kernel)[1]))
+        return s.builder.add(s.builder.ptrtoint(whole, I32), I32(starts_of_shared(s.kernel)[1]))
     name = f"{s.function.name}.tickets"
     found: Any = s.module.globals.get(name)
     if found is None:

@@ -23,11 +23,11 @@ def wraps_index(kernel: Kernel) -> bool:
     """Tell whether an index may be a mask, a remainder or a narrower integer of something a loop counts."""
     sources = assignments(kernel.body)
     accesses = (s for s in operations(kernel.body) if s.op.name in _ACCESSES or s.op.name.startswith("atomic_"))
-    reached = _reached([s.args[0] for s in accesses], sources)
+    reached = _integers_behind([s.args[0] for s in accesses], sources)
     return any(_is_narrowing(v) and _counts(v.args[0], sources) for v in reached)
 
 
-def _reached(values: list[Instr], sources: dict[Variable, list[Instr]]) -> Iterator[Instr]:
+def _integers_behind(values: list[Instr], sources: dict[Variable, list[Instr]]) -> Iterator[Instr]:
     """Yield every integer that ``values`` are computed from, as far as loads."""
     seen: set[Instr] = set()
     waiting = list(values)
@@ -45,7 +45,7 @@ def _reached(values: list[Instr], sources: dict[Variable, list[Instr]]) -> Itera
 
 def _counts(value: Instr, sources: dict[Variable, list[Instr]]) -> bool:
     """Tell whether a value may change from one turn of a loop to the next in a way LLVM can see."""
-    found = _reached([value], sources)
+    found = _integers_behind([value], sources)
     return any(not v.op.is_pure and v.op.name not in _STILL for v in found)
 
 

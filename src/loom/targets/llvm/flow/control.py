@@ -75,7 +75,7 @@ class Control(VectorWalk):
             "branch together" if condition.stride == 0 else "choice" if self.is_choice(s) else "branch apart", s
         )
         if condition.stride != 0:
-            self.masked_if(s, self.v.spread(condition))
+            self.lower_if(s, self.v.spread(condition))
         elif not self.uniform_if(s, condition.value):
             return False
         self.s.mask = self.remaining(before) if self.may_empty(s) else before
@@ -99,7 +99,7 @@ class Control(VectorWalk):
             self.b.unreachable()
         return reached
 
-    def masked_if(self, s: If, condition: Any) -> None:
+    def lower_if(self, s: If, condition: Any) -> None:
         """Lower a choice that lanes make apart."""
         before = self.s.mask
         after = self.s.block("if.end")

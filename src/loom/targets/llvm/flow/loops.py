@@ -52,7 +52,7 @@ class Loops:
         before = self.s.mask
         loop = self.loop_entry(s)
         if loop.is_masked:
-            self.masked_for(s, loop, start, stop, step)
+            self.lower_for(s, loop, start, stop, step)
         else:
             self.plain_for(s, loop, start.value, stop.value, step.value)
         self.c.loops.pop()
@@ -93,7 +93,7 @@ class Loops:
             again = None
         jump = self.b.branch(body) if again is None else self.b.cbranch(again, body, end)
         if self.c.rolled:
-            jump.set_metadata("llvm.loop", self.s.unrolled("disable"))
+            jump.set_metadata("llvm.loop", self.s.unroll_note("disable"))
         if strip:
             self.b.position_at_end(end)
             on = self.s.block("strip.next")
@@ -148,10 +148,10 @@ class Loops:
         following = self.b.add(within, one)
         self.b.store(following, number)
         again = self.b.icmp_unsigned("<", following, self.s.arithmetic.constant(_BATCH, stop))
-        self.b.cbranch(again, turn, done).set_metadata("llvm.loop", self.s.unrolled("full"))
+        self.b.cbranch(again, turn, done).set_metadata("llvm.loop", self.s.unroll_note("full"))
         self.b.position_at_end(done)
         self.b.store(self.b.add(current, self.s.arithmetic.constant(_BATCH, stop)), index)
-        self.b.branch(head).set_metadata("llvm.loop", self.s.unrolled("disable"))
+        self.b.branch(head).set_metadata("llvm.loop", self.s.unroll_note("disable"))
         self.b.position_at_end(exit_)
         return self.b.load(index, typ=kind)
 
@@ -179,7 +179,7 @@ class Loops:
             return compare("<", following, stop)
         return self.goes_on_each(s, current, stop, step)
 
-    def masked_for(self, s: For, loop: OpenLoop, start: Lanes, stop: Lanes, step: Lanes) -> None:
+    def lower_for(self, s: For, loop: OpenLoop, start: Lanes, stop: Lanes, step: Lanes) -> None:
         """Lanes leave at different turns: the loop goes on while some lane does."""
         stride = self.c.stride(s.index)
         first = start.value if stride is not None else self.v.spread(start)
@@ -202,7 +202,7 @@ class Loops:
             current_all = self.v.spread(Lanes(current, stride))
             return self.goes_on_each(s, current_all, stop_all, step_all)
 
-        self.masked_loop(loop, alive, lambda: None, turn, advance)
+        self.run_turns(loop, alive, lambda: None, turn, advance)
 
     def goes_on_each(self, s: For, current: Any, stop: Any, step: Any) -> Any:
         """Like ``goes_on`` for lanes that count apart: compare what is left with the step."""
@@ -214,7 +214,7 @@ class Loops:
         before = self.s.mask
         loop = self.loop_entry(s)
         if loop.is_masked:
-            self.masked_while(s, loop)
+            self.lower_while(s, loop)
         else:
             self.plain_while(s, loop)
         self.c.loops.pop()
@@ -233,7 +233,7 @@ class Loops:
         self.s.mask = mask
         self.b.position_at_end(loop.exit)
 
-    def masked_while(self, s: While, loop: OpenLoop) -> None:
+    def lower_while(self, s: While, loop: OpenLoop) -> None:
         alive = self.s.stack(self.v.mask_type, name="alive")
         self.b.store(self.s.mask_or_all(), alive)
 
@@ -245,9 +245,9 @@ class Loops:
             self.b.store(self.b.and_(self.s.mask, holds), alive)
             self.s.mask = outer
 
-        self.masked_loop(loop, alive, test, lambda: self.turn(s, loop, alive), lambda: None)
+        self.run_turns(loop, alive, test, lambda: self.turn(s, loop, alive), lambda: None)
 
-    def masked_loop(
+    def run_turns(
         self, loop: OpenLoop, alive: Any, test: Callable[[], None], turn: Callable[[], None], advance: Callable[[], Any]
     ) -> None:
         """Run turns while a lane of ``alive`` is left; ``advance`` may give who goes on."""

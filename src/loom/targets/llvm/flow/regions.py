@@ -117,7 +117,7 @@ class Regions(TreeWalk):
                     crossing[used] = None
 
     def _kind(self, value: Instr) -> Any:
-        return self.s.vectors.held(value.type, self.s.shapes.values.get(value, 0))
+        return self.s.vectors.type_of(value.type, self.s.shapes.values.get(value, 0))
 
     # values
 

@@ -60,7 +60,7 @@ class SerialLoops:
         """True if nothing that comes from around the loop is a bool, of which a vector has bits."""
         inside = list(walk(s.body))
         variables = {x.attr for x in inside if isinstance(x, Instr) and isinstance(x.attr, Variable)}
-        taken = self.taken([s, *inside])
+        taken = self.values_from_outside([s, *inside])
         types = [v.dtype for v in variables] + [v.type for v in taken]
         return not any(t.is_bool or t.is_vector for t in types)
 
@@ -84,11 +84,11 @@ class SerialLoops:
         for x in inside:
             if isinstance(x, Instr) and x.op.name == "load":
                 self.s.note("one by one", x)
-        values = {v: self.c.value(v) for v in self.taken(inside)}
+        values = {v: self.c.value(v) for v in self.values_from_outside(inside)}
         variables = dict.fromkeys(x.attr for x in inside if isinstance(x, Instr) and isinstance(x.attr, Variable))
-        apart = {v: self.laid_out(held) for v, held in values.items()}
+        apart = {v: self.lay_out(held) for v, held in values.items()}
         held = {v: self.c.read(v) for v in variables}
-        whole = {v: self.laid_out(held[v]) for v in variables}
+        whole = {v: self.lay_out(held[v]) for v in variables}
         slots = {v: self.s.stack(scalar_type(v.dtype), name=v.name) for v in variables}
 
         def lanes(loop: Callable[[VectorWalk], None]) -> None:
@@ -143,13 +143,13 @@ class SerialLoops:
         holds = reduce(self.b.and_, tests)
         return self.s.vectors.all(holds if self.s.mask is None else self.b.or_(holds, self.b.not_(self.s.mask)))
 
-    def taken(self, inside: list[Any]) -> list[Instr]:
+    def values_from_outside(self, inside: list[Any]) -> list[Instr]:
         """Return the values that a loop takes from around it."""
         made = {x for x in inside if isinstance(x, Instr)} | {x.index for x in inside if isinstance(x, For)}
         used = dict.fromkeys(v for x in inside for v in operands(x))
         return [v for v in used if v not in made and v.op.name != "const"]
 
-    def laid_out(self, held: Lanes) -> Any:
+    def lay_out(self, held: Lanes) -> Any:
         """Store what is held lane by lane where its lanes can be read one by one; None if it is held once."""
         if held.stride is not None:
             return None
@@ -165,7 +165,7 @@ class SerialLoops:
         """Return one lane of a value from around the loop."""
         if held.stride is None:
             return self.b.load(self.at(whole, dtype, lane), typ=scalar_type(dtype))
-        return _counted(self.b, held, lane)
+        return _of_lane(self.b, held, lane)
 
     def one_lane(self, lane: Any) -> VectorWalk:
         """Return what lowers statements for one lane of this vector."""
@@ -206,10 +206,10 @@ class _OfLane(Identity):
         held = self.vector.value(instr)
         if held.stride is None:
             return Lanes(self.b.extract_element(held.value, self.lane), 0)
-        return Lanes(_counted(self.b, held, self.lane), 0)
+        return Lanes(_of_lane(self.b, held, self.lane), 0)
 
 
-def _counted(builder: Any, held: Lanes, lane: Any) -> Any:
+def _of_lane(builder: Any, held: Lanes, lane: Any) -> Any:
     """Return what a lane has of a value that counts up across lanes, or is the same for all."""
     if held.stride == 0:
         return held.value

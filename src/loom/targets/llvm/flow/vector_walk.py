@@ -154,7 +154,7 @@ class VectorWalk(Walk[Lanes]):
 
     def slot_type(self, variable: Variable) -> Any:
         """Return the type of a variable's stack slot: a scalar or one value per lane."""
-        return self.v.held(variable.dtype, self.s.shapes.variables[variable])
+        return self.v.type_of(variable.dtype, self.s.shapes.variables[variable])
 
     # leaving
 

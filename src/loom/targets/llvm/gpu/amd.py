@@ -60,7 +60,7 @@ class Amd(GpuFamily):
         module.add_metadata([])
         function.set_metadata("reqd_work_group_size", module.add_metadata([I32(n) for n in workgroup]))
 
-    def worded(self, text: str, workgroup: tuple[int, int, int]) -> str:
+    def add_attributes(self, text: str, workgroup: tuple[int, int, int]) -> str:
         x, y, z = workgroup
         said = {
             "denormal-fp-math": "ieee,ieee", "denormal-fp-math-f32": "ieee,ieee", "uniform-work-group-size": "true",

@@ -53,10 +53,10 @@ class GpuFamily(ABC):
     def mark(self, module: Any, function: Any, workgroup: _Workgroup) -> None:  # noqa: B027 - most tell nothing
         """Tell LLVM what it has to know of a kernel."""
 
-    def worded(self, text: str, _workgroup: _Workgroup) -> str:
+    def add_attributes(self, text: str, _workgroup: _Workgroup) -> str:
         """Return a module's text with what llvmlite cannot say."""
         return text
 
-    def assembled(self, text: str, _workgroup: _Workgroup, _machine: Machine) -> str:
+    def finish_text(self, text: str, _workgroup: _Workgroup, _machine: Machine) -> str:
         """Return the text that LLVM made of a kernel for a machine as it is to be taken."""
         return text

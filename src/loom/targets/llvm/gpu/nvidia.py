@@ -11,7 +11,7 @@ import llvmlite.ir as ll
 
 from loom.targets.llvm.gpu.dependents import waiting
 from loom.targets.llvm.gpu.family import GpuFamily
-from loom.targets.llvm.gpu.ptx import corrected, with_lanes
+from loom.targets.llvm.gpu.ptx import correct, with_lanes
 from loom.targets.llvm.machine import Machine
 from loom.targets.llvm.values.state import State
 from loom.targets.llvm.values.types import I32, POINTER
@@ -47,6 +47,6 @@ class Nvidia(GpuFamily):
         text = f"ld.relaxed.gpu.global.b{kind.width} $0, [$1];"  # which LLVM 22 fails to select if it is truncated
         return s.builder.asm(form, text, f"={letter},l,~{{memory}}", [pointer], True)
 
-    def assembled(self, text: str, workgroup: tuple[int, int, int], machine: Machine) -> str:
-        text = with_lanes(corrected(text), workgroup)
+    def finish_text(self, text: str, workgroup: tuple[int, int, int], machine: Machine) -> str:
+        text = with_lanes(correct(text), workgroup)
         return waiting(text, machine.dependents, copies=machine.wide) if machine.dependents else text

@@ -14,7 +14,7 @@ import re
 
 from loom.targets.llvm.gpu.rolled import with_rolled_loops
 
-__all__ = ["corrected", "with_lanes"]
+__all__ = ["correct", "with_lanes"]
 
 _UNSAFE = re.compile(r"^\t(neg\.s16|abs\.s16|abs\.s32|abs\.s64)\s+(%\w+), (%\w+);", re.MULTILINE)
 _SOUND = {
@@ -45,7 +45,7 @@ def with_lanes(text: str, workgroup: tuple[int, int, int]) -> str:
     return _ENTRY.sub(lambda m: f"{m[1]}\n.reqntid {x}, {y}, {z}", text)
 
 
-def corrected(text: str) -> str:
+def correct(text: str) -> str:
     """Return PTX in which every unsafe instruction is a block of sound ones."""
     sound = _UNSAFE.sub(lambda m: "\t{ " + _SOUND[m[1]].format(d=m[2], a=m[3]) + " }", with_rolled_loops(text))
     hidden = _CHOSEN.sub(_with_hidden_ones, sound)

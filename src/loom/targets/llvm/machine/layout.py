@@ -24,8 +24,16 @@ from __future__ import annotations
 import numpy as np
 
 __all__ = [
-    "BARRIER_BEFORE", "BINDING", "GRAIN_SHIFT", "INDIRECT", "INDIRECT_COUNTS", "RECORD", "SMALL", "UNKNOWN", "WAITS",
-]  # fmt: skip
+    "BARRIER_BEFORE",
+    "BINDING",
+    "GRAIN_SHIFT",
+    "INDIRECT",
+    "INDIRECT_COUNTS",
+    "RECORD",
+    "SMALL",
+    "UNKNOWN",
+    "WAITS",
+]
 
 RECORD = np.dtype(
     [

@@ -119,7 +119,7 @@ def _div(a: Arithmetic, _s: Instr, args: list[Any]) -> Any:
 def _idiv(a: Arithmetic, s: Instr, args: list[Any]) -> Any:
     x, y = args
     zero = a.constant(0, x)
-    quotient = _quotient(a, s, x, y) if _divides_in_floats(s, x, y) else _divided(a, s, x, y, "div")
+    quotient = _quotient(a, s, x, y) if _divides_in_floats(s, x, y) else _divide(a, s, x, y, "div")
     by_zero = a.b.icmp_unsigned("==", y, zero)
     if not _operand(s).is_signed:
         return a.b.select(by_zero, zero, quotient)
@@ -133,7 +133,7 @@ def _irem(a: Arithmetic, s: Instr, args: list[Any]) -> Any:
     if _divides_in_floats(s, x, y):
         rest = a.b.sub(x, a.b.mul(_quotient(a, s, x, y), _safe(a, s, y)))
     else:
-        rest = _divided(a, s, x, y, "rem")
+        rest = _divide(a, s, x, y, "rem")
     return a.b.select(a.b.icmp_unsigned("==", y, a.constant(0, y)), x, rest)
 
 
@@ -145,7 +145,7 @@ def _safe(a: Arithmetic, s: Instr, y: Any) -> Any:
     return a.b.select(special, a.constant(1, y), y)
 
 
-def _divided(a: Arithmetic, s: Instr, x: Any, y: Any, what: str) -> Any:
+def _divide(a: Arithmetic, s: Instr, x: Any, y: Any, what: str) -> Any:
     return getattr(a.b, ("s" if _operand(s).is_signed else "u") + what)(x, _safe(a, s, y))
 
 

@@ -110,13 +110,13 @@ class Dots:
         if count == lanes:
             return one(*vectors)
         parts = [
-            one(*(_shuffled(self.b, v, v, range(first, first + lanes)) for v in vectors))
+            one(*(_shuffle(self.b, v, v, range(first, first + lanes)) for v in vectors))
             for first in range(0, count, lanes)
         ]
         while len(parts) > 1:
             width = parts[0].type.count
             parts = [
-                _shuffled(self.b, parts[n], parts[n + 1], range(2 * width)) for n in range(0, len(parts), 2)
+                _shuffle(self.b, parts[n], parts[n + 1], range(2 * width)) for n in range(0, len(parts), 2)
             ]  # fmt: skip
         return parts[0]
 
@@ -147,10 +147,10 @@ def sum_of_pairs(builder: Any, x: Any, y: Any) -> Any:
     halves, wide = ll.VectorType(I16, 2 * count), ll.VectorType(I32, 2 * count)
     product = builder.mul(*(builder.sext(builder.bitcast(v, halves), wide) for v in (x, y)))
     undefined = Undefined(wide)
-    low, high = (_shuffled(builder, product, undefined, range(start, 2 * count, 2)) for start in (0, 1))
+    low, high = (_shuffle(builder, product, undefined, range(start, 2 * count, 2)) for start in (0, 1))
     return builder.add(low, high)
 
 
-def _shuffled(builder: Any, x: Any, y: Any, lanes: range) -> Any:
+def _shuffle(builder: Any, x: Any, y: Any, lanes: range) -> Any:
     mask = ll.Constant(ll.VectorType(I32, len(lanes)), [I32(lane) for lane in lanes])
     return builder.shuffle_vector(x, y, mask)

@@ -144,7 +144,7 @@ def _integer_stride(s: Instr, strides: list[int]) -> Stride:
     if name == "sub":
         return strides[0] - strides[1]
     if name in ("mul", "shl"):
-        return _scaled(s, strides)
+        return _scale(s, strides)
     source = s.args[0]
     if name == "bitcast" and source.type.is_integer:
         return strides[0]
@@ -155,7 +155,7 @@ def _integer_stride(s: Instr, strides: list[int]) -> Stride:
     return None
 
 
-def _scaled(s: Instr, strides: list[int]) -> Stride:
+def _scale(s: Instr, strides: list[int]) -> Stride:
     a, b = s.args
     if s.op.name == "mul" and b.op.name != "const":
         a, b = b, a

@@ -94,11 +94,11 @@ class State:
         cell.type = ll.PointerType(addrspace=self.machine.stack_space)  # llvmlite gives it the typed pointer of old
         return cell if cell.type == POINTER else self.entry.addrspacecast(cell, POINTER)
 
-    def hidden(self, pointer: Any) -> Any:
+    def hide(self, pointer: Any) -> Any:
         """Return an address in a way that LLVM does not see through: what is read there it reads again."""
         return self.builder.asm(ll.FunctionType(POINTER, [POINTER]), "", "=r,0", [pointer], False)
 
-    def unrolled(self, how: str) -> Any:
+    def unroll_note(self, how: str) -> Any:
         """Return what tells LLVM to unroll a loop in "full", or to "disable" that.
 
         ``text`` makes it point at itself, which llvmlite cannot.

@@ -93,7 +93,7 @@ class Vectors:
         """Return the vector type of ``element`` (itself when the width is 1)."""
         return element if self.width == 1 else ll.VectorType(element, self.width)
 
-    def held(self, dtype: DType, stride: int | None) -> Any:
+    def type_of(self, dtype: DType, stride: int | None) -> Any:
         """Return the type a value is held as: once if its stride is known, else for every lane (see ``elements``)."""
         kind, each = scalar_type(dtype), 1 if stride is not None else self.width
         if dtype.is_vector:

@@ -31,7 +31,7 @@ from loom.core.errors import DeviceError
 from loom.ir.verify import MAX_PRIVATE_NBYTES
 from loom.targets.base import Bounds
 from loom.targets.spirv.features import Features
-from loom.targets.spirv.memory import scattered
+from loom.targets.spirv.memory import constant_indexes
 from loom.targets.spirv.target import SpirvTarget
 
 _OF_NVIDIA = 16383
@@ -88,7 +88,7 @@ def test_no_other_kernel_of_the_library_has_a_heap_there() -> None:
 def test_every_private_array_in_the_heap(other: Other, part: int) -> None:
     device = other({"private_nbytes": 0})
     kernels = {n: load_case(n).kernel for n in CASES if theme(n) != "random"}
-    names = [n for n, kernel in kernels.items() if len(scattered(kernel)) < len(kernel.private)]
+    names = [n for n, kernel in kernels.items() if len(constant_indexes(kernel)) < len(kernel.private)]
     assert len(names) > 150
     for name in names[part::4]:
         _same_bits(name, device, modes=1)

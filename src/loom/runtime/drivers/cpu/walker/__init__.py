@@ -30,8 +30,8 @@ def walker_source(system: str, processor: str, triple: str) -> str:
             remedy="Use device='interp'",
         )  # fmt: skip
     file, clock = _SYSTEMS[system]
-    parts = [*(Path(__file__).with_name(f"{name}.ll").read_text("utf-8") for name in ("pool", file)),
-             processor_source(processor)]  # fmt: skip
+    parts = [Path(__file__).with_name(f"{name}.ll").read_text("utf-8") for name in ("pool", file)]
+    parts.append(processor_source(processor))
     if file == "posix":
         parts.append(f"@monotonic = internal constant i32 {clock}\n")
     return "\n".join([f'target triple = "{triple}"', *parts])

@@ -15,7 +15,7 @@ from loom.runtime.drivers.vulkan.native.api import is_unknown
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.drivers.vulkan.native.pipelines import Pipelines
 from loom.targets.base import Artifact, Site
-from loom.targets.base.push_layout import PushLayout, filled_lanes
+from loom.targets.base.push_layout import PushLayout, lanes_filled_up
 from loom.targets.spirv.features import Features
 
 __all__ = ["LoadedKernel", "check_room", "load_kernel", "make_pipeline"]
@@ -127,7 +127,7 @@ def _check(device: DeviceContext, features: Features, kernel: Kernel, bindings: 
     """Raise DeviceError for what the device has no room or no types for."""
     where = f"kernel {kernel.name!r} on device {device.name!r}"
     shared = sum((m.size or 0) * m.dtype.nbytes for m in kernel.shared)
-    lanes = max(kernel.lanes, filled_lanes(kernel, features.whole_vectors))
+    lanes = max(kernel.lanes, lanes_filled_up(kernel, features.whole_vectors))
     check_room(device, where, bindings=bindings, shared=shared, lanes=lanes, workgroup=kernel.workgroup)
     missing = _types_of(kernel) - set(features.types)
     if missing:

@@ -11,7 +11,7 @@ from typing import Any
 
 from loom.core.errors import DeviceError
 from loom.runtime.drivers.vulkan.native.api import Vulkan, load
-from loom.runtime.drivers.vulkan.native.instance import API_VERSION, asked_version, instance
+from loom.runtime.drivers.vulkan.native.instance import API_VERSION, instance, version_to_ask
 from loom.runtime.drivers.vulkan.native.matrices import COOPERATIVE_MATRICES, MEMORY_MODEL, matrix_shape
 
 __all__ = ["DOT_PRODUCTS", "FLOAT_CONTROLS2", "FLOAT_CONTROLS2_TYPE", "Adapter", "find_adapters"]
@@ -114,7 +114,7 @@ def _describe(api: Vulkan, handle: Any) -> Adapter:
         driver=name,
         driver_id=driver.driverID,
         version=f"{version >> 22}.{version >> 12 & 0x3FF}.{version & 0xFFF}",
-        spirv=_SPIRV[min(version, asked_version()) >> 12 & 0x3FF],
+        spirv=_SPIRV[min(version, version_to_ask()) >> 12 & 0x3FF],
         limits=_limits(properties.limits),
         types=types,
         int64_atomics=atomics and "VK_KHR_shader_atomic_int64" in extensions,

@@ -10,10 +10,11 @@ import threading
 from collections import Counter
 from typing import Any, cast
 
+from loom.core.errors import DeviceError
 from loom.core.process.bound import ProcessBound
 from loom.core.process.thread_pools import ThreadPool
 from loom.runtime.drivers.vulkan.native.adapter import Adapter
-from loom.runtime.drivers.vulkan.native.api import LeftBehind, Vulkan, load
+from loom.runtime.drivers.vulkan.native.api import LeftBehind, Vulkan, is_loss, load
 from loom.runtime.drivers.vulkan.native.logical import open_device
 
 __all__ = ["DeviceContext"]
@@ -46,6 +47,11 @@ class DeviceContext(ProcessBound):
         """Free a native object."""
         getattr(self.api.lib, f"vkDestroy{kind}")(self.handle, handle, self.api.ffi.NULL)
         self.live[kind] -= 1
+
+    def noted(self, error: DeviceError) -> DeviceError:
+        """Take note of an error that may tell that the device was lost."""
+        self.lost = self.lost or is_loss(error)
+        return error
 
     def leave(self) -> None:
         """Touch nothing native from now on.

@@ -14,7 +14,7 @@ from typing import Any
 
 from loom.runtime.drivers.vulkan.native.api import Vulkan, load
 
-__all__ = ["API_VERSION", "asked_version", "instance", "validation_messages"]
+__all__ = ["API_VERSION", "instance", "validation_messages", "version_to_ask"]
 
 API_VERSION = 1 << 22 | 1 << 12
 """Vulkan 1.1, the least that is asked for."""
@@ -29,7 +29,7 @@ validation_messages: list[str] = []
 
 
 @cache
-def asked_version() -> int:
+def version_to_ask() -> int:
     """Return the version of Vulkan that the instance asks for: 1.1 to 1.3, as the loader has it."""
     api = load()
     found = api.ffi.new("uint32_t*")
@@ -41,7 +41,7 @@ def asked_version() -> int:
 def instance() -> Any:
     """Return the instance; DeviceError without a loader."""
     api = load()
-    application = api.new("VkApplicationInfo", pApplicationName="loom", pEngineName="loom", apiVersion=asked_version())
+    application = api.new("VkApplicationInfo", pApplicationName="loom", pEngineName="loom", apiVersion=version_to_ask())
     validate = os.environ.get("LOOM_VULKAN_VALIDATE") == "1"
     layers = api.texts([_VALIDATION_LAYER] if validate else [])
     portable = _has_extension(api, _PORTABILITY)

@@ -79,6 +79,24 @@ class DeviceMemory:
         assert self.staging_kind is not None, "Vulkan promises a host-visible type"
         return Buffer(self.owner, nbytes, _STORAGE_USAGE, self.staging_kind, mapped=True)
 
+    # what ``drivers.rows.sent`` asks for
+
+    def hold(self, data: np.ndarray[Any, Any]) -> Buffer:
+        """Return a buffer that holds this."""
+        buffer = self.visible(data.nbytes)
+        buffer.host[:] = data
+        return buffer
+
+    def peek(self, place: Buffer, offset: int, nbytes: int) -> np.ndarray[Any, Any]:
+        """Return a part of a buffer where it is; kernels that ran are done with it."""
+        return place.view(offset, nbytes)
+
+    fetch = peek
+
+    def refill(self, place: Buffer, data: np.ndarray[Any, Any]) -> None:
+        """Have a buffer hold something else."""
+        place.host[:] = data
+
     # storages
 
     def allocate(self, nbytes: int, *, zeroed: bool = True) -> VulkanStorage:

@@ -20,15 +20,14 @@ __all__ = ["heap_nbytes", "heap_ranges", "most_groups", "refuse_indirect"]
 
 
 def most_groups(device: OpenAdapter, kernel: LoadedKernel, groups: Sequence[int]) -> list[int]:
-    """Return how many groups of a dispatch there may be at once along x, y and z."""
+    """Return how many groups of a dispatch there may be at once along x, y and z, of a kernel that has a heap."""
     limits = device.adapter.limits
     most = [limits[f"groups_{axis}"] for axis in "xyz"]
-    if kernel.heap:
-        room = limits["heap_nbytes"] - len(kernel.heap) * device.memory.alignment
-        left = max(1, room // sum(kernel.heap))
-        for n, count in enumerate(groups):
-            most[n] = min(most[n], left)
-            left = max(1, left // min(max(1, count), most[n]))
+    room = limits["heap_nbytes"] - len(kernel.heap) * device.memory.alignment
+    left = max(1, room // sum(kernel.heap))
+    for n, count in enumerate(groups):
+        most[n] = min(most[n], left)
+        left = max(1, left // min(max(1, count), most[n]))
     return most
 
 

@@ -21,145 +21,44 @@ from typing import Any
 
 from loom.core.errors import DeviceError
 from loom.core.process.critical import CRITICAL, Latch
+from loom.runtime.drivers.rows.program import RowProgram, RowRun
 from loom.runtime.drivers.vulkan.handles.opened import OpenAdapter
-from loom.runtime.drivers.vulkan.native.api import is_loss
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
 from loom.runtime.drivers.vulkan.native.queues import Queue
 from loom.runtime.drivers.vulkan.program.recording import Recording
 from loom.runtime.drivers.vulkan.program.slots import Slots
 from loom.runtime.drivers.vulkan.program.table import PlanTable
 from loom.runtime.plans.plan import Plan
-from loom.runtime.port.device import DeviceProgram, DeviceSubmission
+from loom.runtime.port.device import DeviceSubmission
 from loom.runtime.port.log import Outcome
 from loom.runtime.port.times import Times
 
 __all__ = ["Run", "VulkanProgram"]
 
 _MOST_RECORDINGS = 4
-_SLICE_SECONDS = 0.05
 
 
-class VulkanProgram:
-    """A plan ready to run."""
+class Run(RowRun["VulkanProgram"]):
+    """One run of a program, whose parts are handed over one after the other; it may be stopped between two."""
 
-    def __init__(self, device: OpenAdapter, plan: Plan, *, timed: bool = False, side_by_side: bool = False) -> None:
-        self.device = device
-        self.plan = plan
-        self.timed = timed
-        self.side_by_side = side_by_side
-        """Whether it does the work of several programs, of which a fault stops none."""
-        self.slots = Slots(device, plan)
-        self.domain = device.queues.shared if self.slots.all else None
-        """Where its runs are in order with those of other programs; None: only with its owner's."""
-        self.table = PlanTable(device, plan)
-        self.lock = threading.RLock()
-        self.recordings: list[Recording] = []
-        device.programs.add(self)
-        if not self.slots.all:
-            self.recordings.append(self._recorded())
-
-    def launch(self, previous: DeviceSubmission | None) -> Run:
-        """Start a run after ``previous``; return at once, unless it is a pattern's and may fault."""
-        if previous is not None and not isinstance(previous, Run):
-            _finish(previous)
-        if self.slots.all:
-            return self._launch_shared()
-        if self.device.shared_run is not None:
-            self.device.shared_run.finish()
-        queue = self.device.queues.after(previous.queue if isinstance(previous, Run) else None)
-        with self.lock, CRITICAL:
-            return Run(self, self._recording(), queue)
-
-    def _launch_shared(self) -> Run:
-        """Start a run over what is attached."""
-        with self.lock, CRITICAL:
-            recording = self._recording()
-            run = Run(self, recording, self.device.queues.shared, self.slots.attached())
-            for slot in self.slots.written:
-                self.slots.memory(slot).run = run
-            self.device.shared_run = run
-        if recording.talks:
-            run.finish()
-        return run
-
-    def run(self, begun: Callable[[DeviceSubmission], None]) -> None:
-        """Start a run; the caller waits."""
-        with CRITICAL:
-            begun(self.launch(None))
-
-    def woven(self, plan: Callable[[], Plan], programs: Sequence[DeviceProgram]) -> VulkanProgram | None:
-        """Return a program of a plan that does all ``programs`` do; None unless all are this device's."""
-        if all(isinstance(p, VulkanProgram) and p.device is self.device for p in programs):
-            return VulkanProgram(self.device, plan(), side_by_side=True)
-        return None
-
-    def profiled(self) -> VulkanProgram:
-        """Return the plan recorded with time stamps."""
-        return VulkanProgram(self.device, self.plan, timed=True)
-
-    def _recorded(self) -> Recording:
-        return Recording(self.device, self.table, self.slots, timed=self.timed, woven=self.side_by_side)
-
-    def _recording(self) -> Recording:
-        """Return a recording of what is attached, to run now; the one used last is the last in the list."""
-        wanted = self.slots.bound()
-        found = next((r for r in self.recordings if r.bound == wanted and (r.is_idle or not r.is_alone)), None)
-        if found is None and len(self.recordings) < _MOST_RECORDINGS:
-            found = self._recorded()
-            self.recordings.append(found)
-        while found is None:
-            found = next((r for r in self.recordings if r.is_idle), None)
-            if found is None:
-                self.recordings[0].runs[0].wait(_SLICE_SECONDS)
-                CRITICAL.look()
-        if found.bound != wanted:
-            found.bind()
-        self.recordings.remove(found)
-        self.recordings.append(found)
-        return found
-
-    def destroy(self) -> None:
-        """Free the native objects; no run may be under way."""
-        for recording in self.recordings:
-            recording.destroy()
-        self.recordings.clear()
-
-    def __del__(self) -> None:
-        if getattr(self, "recordings", None) and self.device.handle is not None:
-            with CRITICAL:
-                self.destroy()
-
-
-def _finish(run: DeviceSubmission) -> None:
-    """Wait to the end."""
-    while not run.wait(_SLICE_SECONDS):
-        CRITICAL.look()
-
-
-class Run:
-    """One run of a program, under way or over."""
+    slice_seconds = 0.05
 
     def __init__(
         self, program: VulkanProgram, recording: Recording, queue: Queue, attached: Sequence[VulkanStorage] = ()
     ) -> None:
-        self.program: VulkanProgram | None = program
+        super().__init__(program)
         self.recording: Recording | None = recording
         self.attached = attached
-        self.device = program.device
         self.queue = queue
-        self.lock = threading.RLock()
         self._waiting = 0
-        self.over = False
         self.stopped = False
         self.broken: DeviceError | None = None
         self.handed = Latch()
-        self.kept = Outcome()
-        self.taken: Times | None = None
         self.fence: Any = program.device.queues.fence()
         try:
             queue.submit([commands for _, commands in recording.parts], self.fence, self)
         except DeviceError as error:
-            self.device.lost = self.device.lost or is_loss(error)
+            self.device.noted(error)
             self.device.queues.bury(self.fence)
             raise
         recording.runs.append(self)
@@ -178,7 +77,6 @@ class Run:
         return recording is not None and recording.has_failed
 
     def wait(self, seconds: float) -> bool:
-        """Wait at most ``seconds``; tell whether the run is over."""
         if self.over:
             return True
         until = time.monotonic() + seconds
@@ -189,15 +87,14 @@ class Run:
                 return True
             self._waiting += 1
         try:
-            if self.broken is not None:
-                raise self.broken
-            if self.device.queues.wait(self.fence, max(0.0, until - time.monotonic())):
-                self._end()
-        except DeviceError as error:
-            self._end(lost=error)
+            return super().wait(until - time.monotonic())
         finally:
             self._leave_fence()
-        return self.over
+
+    def has_passed(self, seconds: float) -> bool:
+        if self.broken is not None:
+            raise self.broken
+        return self.device.queues.wait(self.fence, seconds)
 
     def _leave_fence(self) -> None:
         """Give the fence back with the last thread that waits for it: who waits still may signal it anew."""
@@ -208,46 +105,98 @@ class Run:
             queues = self.device.queues
             (queues.give_back if self.kept.lost is None else queues.bury)(self.fence)
 
-    def finish(self) -> None:
-        """Wait to the end."""
-        _finish(self)
-
-    def _end(self, lost: DeviceError | None = None) -> None:
-        """Take what the run left, once. A device that was lost left an error."""
+    def end(self, lost: DeviceError | None) -> None:
         with self.lock, CRITICAL:
-            if self.over:
-                return
-            assert self.program is not None, "it is let go of when the run is over"
-            assert self.recording is not None
-            if lost is not None:
-                self.device.lost = self.device.lost or is_loss(lost)
-                self.kept = Outcome(lost=lost)
-            else:
-                self.kept = self._collected(self.recording)
-            self.over = True
-            if lost is None:
-                for storage in self.attached:
-                    if storage.run is self:
-                        storage.run = None
-            self.program = self.recording = None  # whoever keeps the run need not keep its memory
-            self.attached = ()
-            self.device.let_go(self)
+            super().end(lost)
 
-    def _collected(self, recording: Recording) -> Outcome:
-        try:
-            self.taken = recording.times()
-            return recording.outcome()
-        except DeviceError as error:
-            return Outcome(lost=error)
+    def collect(self, program: VulkanProgram) -> tuple[Outcome, Times | None]:  # noqa: ARG002 (a recording has it)
+        assert self.recording is not None, "it is let go of when the run is over"
+        return self.recording.collect()
+
+    def let_go(self, *, lost: bool) -> None:
+        if not lost:
+            for storage in self.attached:
+                if storage.run is self:
+                    storage.run = None
+        self.recording, self.attached = None, ()
+        self.device.let_go(self)
 
     def cancel(self) -> None:
         """Hand over no more parts; those with the device are done to their end."""
         self.stopped = True
 
-    def times(self) -> Times | None:
-        """Return when dispatches began and ended, None of a run without time stamps or that was lost."""
-        return self.taken
 
-    def outcome(self) -> Outcome:
-        """Return what the run sent."""
-        return self.kept
+class VulkanProgram(RowProgram[OpenAdapter, Run]):
+    """A plan ready to run."""
+
+    kind = Run
+
+    def __init__(self, device: OpenAdapter, plan: Plan, *, timed: bool = False, side_by_side: bool = False) -> None:
+        super().__init__(device, plan, timed=timed, side_by_side=side_by_side)
+        self.slots = Slots(device, plan)
+        self.domain = device.queues.shared if self.slots.all else None
+        self.table = PlanTable(device, plan)
+        self.lock = threading.RLock()
+        self.recordings: list[Recording] = []
+        device.programs.add(self)
+        if not self.slots.all:
+            self.recordings.append(self._recorded())
+
+    def start(self, previous: Run | None) -> Run:
+        """Begin a run; return at once, unless it is a pattern's and may fault."""
+        if self.slots.all:
+            return self._start_shared()
+        if self.device.shared_run is not None:
+            self.device.shared_run.finish()
+        queue = self.device.queues.after(None if previous is None else previous.queue)
+        with self.lock, CRITICAL:
+            return Run(self, self._recording(), queue)
+
+    def _start_shared(self) -> Run:
+        """Start a run over what is attached."""
+        with self.lock, CRITICAL:
+            recording = self._recording()
+            run = Run(self, recording, self.device.queues.shared, self.slots.attached())
+            for slot in self.slots.written:
+                self.slots.memory(slot).run = run
+            self.device.shared_run = run
+        if recording.talks:
+            run.finish()
+        return run
+
+    def run(self, begun: Callable[[DeviceSubmission], None]) -> None:
+        """Start a run; the caller waits."""
+        with CRITICAL:
+            super().run(begun)
+
+    def _recorded(self) -> Recording:
+        return Recording(self.device, self.table, self.slots, timed=self.timed, woven=self.side_by_side)
+
+    def _recording(self) -> Recording:
+        """Return a recording of what is attached, to run now; the one used last is the last in the list."""
+        wanted = self.slots.bound()
+        found = next((r for r in self.recordings if r.bound == wanted and (r.is_idle or not r.is_alone)), None)
+        if found is None and len(self.recordings) < _MOST_RECORDINGS:
+            found = self._recorded()
+            self.recordings.append(found)
+        while found is None:
+            found = next((r for r in self.recordings if r.is_idle), None)
+            if found is None:
+                self.recordings[0].runs[0].wait(Run.slice_seconds)
+                CRITICAL.look()
+        if found.bound != wanted:
+            found.bind()
+        self.recordings.remove(found)
+        self.recordings.append(found)
+        return found
+
+    def destroy(self) -> None:
+        """Free the native objects; no run may be under way."""
+        for recording in self.recordings:
+            recording.destroy()
+        self.recordings.clear()
+
+    def __del__(self) -> None:
+        if getattr(self, "recordings", None) and self.device.handle is not None:
+            with CRITICAL:
+                self.destroy()

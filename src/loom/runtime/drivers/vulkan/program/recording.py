@@ -16,22 +16,20 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.errors import KernelFault
 from loom.core.process.critical import CRITICAL
 from loom.runtime.drivers.copying import do_all
-from loom.runtime.drivers.counts import STATUS_WORDS
+from loom.runtime.drivers.rows.sent import SentWords
+from loom.runtime.drivers.rows.table import STATUS, WORDS
 from loom.runtime.drivers.vulkan.handles.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.native.arenas import Buffer
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
 from loom.runtime.drivers.vulkan.native.queues import UnderWay
-from loom.runtime.drivers.vulkan.native.recorder import FOR_HEAP, WAITS
 from loom.runtime.drivers.vulkan.program.descriptors import Range, Sets
 from loom.runtime.drivers.vulkan.program.lane_heap import heap_nbytes, heap_ranges
 from loom.runtime.drivers.vulkan.program.slots import Slots
-from loom.runtime.drivers.vulkan.program.table import STATUS, WORDS, Item, PlanTable
+from loom.runtime.drivers.vulkan.program.table import Item, PlanTable
 from loom.runtime.drivers.vulkan.program.timestamps import Timestamps
-from loom.runtime.plans.groups import excess_groups
-from loom.runtime.port.log import LOG_WORDS, Outcome, new_log, read_log
+from loom.runtime.port.log import Outcome
 from loom.runtime.port.times import Times
 
 __all__ = ["Recording"]
@@ -44,26 +42,14 @@ _LEAST_PART, _LEAST_SLOW_PART = 256, 8
 """Rows of a part, at least: on a GPU, and where the CPU does its work. A run is cancelled between parts."""
 _MOST_PARTS = 512
 _FAULTS = ("assert", "bounds")
-"""Sites after which nothing is to run that depends on their dispatch."""
+"""Sites after which nothing is to run that depends on their dispatch; loops are not, as every one has a site where a
+driver ends them, and parts that wait for each other are slow."""
 
 
 def _count_parts(device: OpenAdapter, rows: int) -> int:
     """Return how many parts to cut a table into."""
     least = _LEAST_SLOW_PART if device.adapter.kind == "cpu" else _LEAST_PART
     return max(1, min(_MOST_PARTS, -(-rows // least)))
-
-
-def _fault_cuts(table: PlanTable) -> list[int]:
-    """Return where parts begin, so that each row that waits for others comes in a later part than any that may fail."""
-    may_fail = np.array([any(site.kind in _FAULTS for site in item.kernel.sites) for item in table.items], np.bool_)
-    if not may_fail.any():
-        return [0]
-    failing = np.concatenate([[0], np.cumsum(may_fail[table.owners])])
-    cuts = [0]
-    for row in np.flatnonzero(table.rows["flags"] & (WAITS | FOR_HEAP) == WAITS).tolist():
-        if failing[row] > failing[cuts[-1]]:
-            cuts.append(row)
-    return cuts
 
 
 class Recording:
@@ -78,10 +64,9 @@ class Recording:
         self.slots = slots
         self.bound = slots.bound()
         self.runs: list[UnderWay] = []
-        self.log: Buffer | None = None
-        self.status: Buffer | None = None
+        self.sent: SentWords[Buffer] | None = None
         self.heap: VulkanStorage | None = None
-        self.cuts = _fault_cuts(table) if not timed and not woven else [0]
+        self.cuts = table.fault_cuts(_FAULTS) if not timed and not woven else [0]
         self.is_careful = len(self.cuts) > 1
         """Whether a part may be run only when those before it are over, and did not fail."""
         self.parts: list[tuple[Any, Any]] = []
@@ -97,7 +82,7 @@ class Recording:
     @property
     def talks(self) -> bool:
         """True when a run leaves something to read."""
-        return self.log is not None or self.status is not None or self.timed
+        return self.timed or (self.sent is not None and self.sent.any)
 
     @property
     def is_alone(self) -> bool:
@@ -107,7 +92,7 @@ class Recording:
     @property
     def has_failed(self) -> bool:
         """True when a lane of what has run raised the fault flag."""
-        return self.log is not None and bool(self.log.view(0, self.log.nbytes).view(np.uint64)[2])
+        return self.sent is not None and self.sent.has_failed()
 
     @property
     def is_idle(self) -> bool:
@@ -117,13 +102,7 @@ class Recording:
 
     def _make(self) -> None:
         device, table = self.device, self.table
-        if any(item.kernel.sites for item in table.items):
-            empty = new_log(LOG_WORDS)
-            self.log = device.memory.visible(empty.nbytes)
-            self.log.view(0, empty.nbytes)[:] = empty.view(np.uint8)
-        if table.slots:
-            self.status = device.memory.visible(4 * STATUS_WORDS * table.slots)
-            self.status.view(0, self.status.nbytes)[:] = 0
+        self.sent = SentWords[Buffer](device.memory, table, device.name)
         nbytes = heap_nbytes(device, [(item.kernel, item.at_once) for item in table.items])
         if nbytes:
             self.heap = device.memory.allocate(nbytes, zeroed=False)
@@ -131,12 +110,12 @@ class Recording:
         self.sets = Sets(device, [(k, i.kernel, lambda i=i: self._ranges(i)) for k, i in wanted.items()])
         self._changing = [(k, i) for k, i in wanted.items() if self.slots.any_in(i.bound)]
         if not self.is_careful and not self.timed:
-            count = _count_parts(device, len(table.rows))
-            self.cuts = [n * len(table.rows) // count for n in range(count)]
+            count = _count_parts(device, len(table.table))
+            self.cuts = [n * len(table.table) // count for n in range(count)]
         for _ in self.cuts:
             self.parts.append(device.queues.commands())
         self.stamps = Timestamps(device, table) if self.timed else None
-        self.rows = table.rows.copy() if self._changing else table.rows
+        self.rows = table.table.copy() if self._changing else table.table
         found = np.array([self.sets.found[i.key] for i in table.items], np.uint64)
         self.rows["set"] = found[table.owners] if len(found) != 1 else found
         self._record()
@@ -151,12 +130,13 @@ class Recording:
 
     def _ranges(self, item: Item) -> list[Range]:
         """Return the memory of a set's bindings, in their order."""
-        table = self.table
+        table, sent = self.table, self.sent
+        assert sent is not None
         found: list[Range] = []
         for storage, elements in item.bound:
             if storage == STATUS:
-                assert self.status is not None
-                found.append((self.status.handle, 0, self.status.nbytes))
+                assert sent.status is not None
+                found.append((sent.status.handle, 0, sent.status.nbytes))
             elif isinstance(storage, str):
                 assert storage == WORDS
                 assert table.words is not None
@@ -166,8 +146,8 @@ class Recording:
                 width = item.kernel.verified.kernel.buffers[len(found)].dtype.nbytes
                 found.append((held.arena.buffer.handle, held.offset, elements * width))
         if item.kernel.sites:
-            assert self.log is not None
-            found.append((self.log.handle, 0, self.log.nbytes))
+            assert sent.log is not None
+            found.append((sent.log.handle, 0, sent.log.nbytes))
         if item.kernel.push.in_table:
             assert table.words is not None
             found.append((table.words.arena.buffer.handle, table.words.offset, table.words.nbytes))
@@ -196,9 +176,9 @@ class Recording:
         api.call("vkBeginCommandBuffer", commands, api.new("VkCommandBufferBeginInfo", flags=flags))
         if is_first:
             self._barrier(commands)
-        reads = _SHADER_READ | _SHADER_WRITE | (_INDIRECT_READ if table.slots else 0)
+        reads = _SHADER_READ | _SHADER_WRITE | (_INDIRECT_READ if table.checked else 0)
         between = api.new("VkMemoryBarrier", srcAccessMask=_SHADER_WRITE, dstAccessMask=reads)
-        stages = _COMPUTE | (_INDIRECT_STAGE if table.slots else 0)
+        stages = _COMPUTE | (_INDIRECT_STAGE if table.checked else 0)
         address = int(api.ffi.cast("uintptr_t", between))
         recorder = self.stamps or self.device.recorder
         recorder.record(int(api.ffi.cast("uintptr_t", commands)), rows, address, stages)
@@ -209,50 +189,16 @@ class Recording:
     def _barrier(self, commands: Any) -> None:
         """Order everything before with everything after, host and copies included."""
         api = self.device.api
-        stages = _HOST | _TRANSFER | _COMPUTE | (_INDIRECT_STAGE if self.table.slots else 0)
+        stages = _HOST | _TRANSFER | _COMPUTE | (_INDIRECT_STAGE if self.table.checked else 0)
         info = api.new("VkMemoryBarrier", srcAccessMask=_MEMORY_WRITE, dstAccessMask=_MEMORY_READ | _MEMORY_WRITE)
         null = api.ffi.NULL
         api.lib.vkCmdPipelineBarrier(commands, stages, stages, 0, 1, info, 0, null, 0, null)
 
-    # what a run left
-
-    def outcome(self) -> Outcome:
-        """Return what a run sent, and empty log and status."""
-        outcome = Outcome()
-        if self.log is not None:
-            words = self.log.view(0, self.log.nbytes).view(np.uint64)
-            if words[1] or words[2]:
-                copied = words.copy()
-                outcome = read_log(copied, self.table.sites_of)
-                words[:] = copied
-        excess = self._excess()
-        return outcome if excess is None else Outcome(outcome.lines, excess)
-
-    def times(self) -> Times | None:
-        """Return when dispatches began and ended, if the recording is timed; the run must be over."""
-        return None if self.stamps is None else self.stamps.read()
-
-    def _excess(self) -> KernelFault | None:
-        """Return the fault of the first indirect dispatch whose counts were beyond the limits."""
-        if self.status is None:
-            return None
-        slots = self.status.view(0, self.status.nbytes).view(np.uint32).reshape(-1, STATUS_WORDS)
-        wrong = np.flatnonzero(slots[:, 0])
-        if not len(wrong):
-            return None
-        number, slot = min((self.table.checked[n], n) for n in wrong.tolist())
-        kernel = self.table.plan.step_of(number).dispatch.kernel
-        verdict, x, y, z = slots[slot].tolist()
-        slots[:] = 0
-        if verdict == 1:
-            return excess_groups(kernel, (x, y, z))
-        limits = self.device.adapter.limits
-        return KernelFault(
-            f"kernel {kernel.name!r} on device {self.device.name!r}",
-            "more groups in an indirect dispatch than the device takes",
-            expected=f"at most {tuple(limits[f'groups_{axis}'] for axis in 'xyz')}", got=(x, y, z),
-            remedy="Let each lane do more, or dispatch with counts known to the host, which are cut in parts",
-        )  # fmt: skip
+    def collect(self) -> tuple[Outcome, Times | None]:
+        """Return what a run that is over sent, and its times if the recording is timed."""
+        assert self.sent is not None
+        times = None if self.stamps is None else self.stamps.read()
+        return self.sent.collect(), times
 
     def destroy(self, *, failed: bool = False) -> None:
         """Free everything; calling it again does nothing. Command buffers are used again unless making them failed."""
@@ -264,10 +210,10 @@ class Recording:
             else:
                 self.device.queues.keep(pool, commands)
         self.parts = []
-        for buffer in (self.log, self.status):
+        for buffer in () if self.sent is None else (self.sent.log, self.sent.status):
             if buffer is not None:
                 buffer.destroy(self.device)
         if self.stamps is not None:
             self.stamps.destroy()
         self.stamps = None
-        self.log = self.status = self.sets = self.heap = None
+        self.sent = self.sets = self.heap = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from loom.core.errors import DeviceError
+from loom.runtime.drivers.rows.table import memory_of
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.drivers.vulkan.native.memory import VulkanStorage
 from loom.runtime.memory.storage import HostSlot, Storage
@@ -53,11 +53,6 @@ class Slots:
 
     def memory(self, storage: Storage) -> VulkanStorage:
         """Return a storage, or what is attached to a slot; DeviceError if it is another device's."""
-        found = storage.storage if isinstance(storage, HostSlot) else storage
-        if not isinstance(found, VulkanStorage) or found.memory.owner is not self.device:
-            raise DeviceError(
-                f"device {self.device.name!r}", "memory of another device", expected="memory it allocated",
-                got=type(found).__name__, remedy="Allocate with chain.device.allocate",
-            )  # fmt: skip
+        found = memory_of(storage, VulkanStorage, self.device)
         assert found.nbytes >= storage.nbytes, "a slot is given at least the bytes it was planned with"
         return found

@@ -15,7 +15,7 @@ from loom.core.errors import DeviceError
 from loom.runtime.drivers.vulkan.handles.opened import OpenAdapter
 from loom.runtime.drivers.vulkan.native.recorder import WAITS
 from loom.runtime.drivers.vulkan.program.table import PlanTable
-from loom.runtime.port.times import Times, sample
+from loom.runtime.port.times import Times
 
 __all__ = ["Timestamps"]
 
@@ -35,11 +35,7 @@ class Timestamps:
                 remedy="Profile on another device",
             )  # fmt: skip
         self.device = device
-        order = np.sort(np.concatenate([np.zeros(0, np.int64), *(item.order for item in table.items)]), kind="stable")
-        own = np.flatnonzero(order % 2)  # the others are checks of indirect dispatches
-        picked, self.weights = sample(table.owners[own])
-        self.rows = own[picked]
-        self.numbers = order[self.rows] // 2
+        self.rows, self.numbers, self.weights = table.timed_rows(empty=True)
         info = api.new("VkQueryPoolCreateInfo", queryType=_TIMESTAMP, queryCount=max(1, 2 * len(self.rows)))
         self.pool: Any = device.create("QueryPool", info)
 

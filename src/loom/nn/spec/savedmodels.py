@@ -41,8 +41,18 @@ def read_bundle(
 ) -> tuple[SavedModel, ...]:
     """Return the models of a bundle of ours or of the first generation, in the document's order.
 
-    ``document`` and ``input`` are as for ``parse``. Weights of older bundles come as float32, ours as they were
-    written; arrays own their memory. SpecError lists every problem of every model.
+    Weights of older bundles come as float32, ours as they were written; arrays own their memory.
+
+    Args:
+        document: JSON text, its UTF-8 bytes, a dict as ``json.loads`` makes them, or the ``Path`` of a file.
+        input: Shape of a sample, for a document of the older generations that does not tell it; None: that of the
+            document.
+
+    Raises:
+        ArgumentError: ``input`` is no shape, or has no effect: the documents tell it.
+        DTypeError: Not a document.
+        SpecError: Not a bundle; the models have problems, all of them listed.
+        FileError: The file cannot be read.
     """
     if not isinstance(document, (str, bytes, dict, Path)):
         raise DTypeError(
@@ -199,10 +209,19 @@ def _read_weights(
 
 
 def write_bundle(models: Sequence[SavedModel]) -> str:
-    """Return the text of a bundle: networks as ``loom/1``, weights as base64 of their little-endian bytes, a digest.
+    """Return the text of a bundle.
 
-    Each model's ``weights`` are f32, f64 or f16 arrays with exactly the names and shapes of ``parameters()`` and
-    ``state()``. ArgumentError for a missing or strange name and for a double id, ShapeError, DTypeError.
+    Args:
+        models: Models; ``weights`` of each are f32, f64 or f16 arrays with exactly the names and shapes of
+            ``parameters()`` and ``state()``.
+
+    Returns:
+        Networks as ``loom/1``, weights as base64 of their little-endian bytes, and a digest.
+
+    Raises:
+        ArgumentError: A name of a weight that is missing or strange; an id that is unusable, or twice.
+        DTypeError: Weights of another dtype.
+        ShapeError: Weights of another shape.
     """
     where = "loom.nn.write_bundle"
     ids = [m.id for m in models]

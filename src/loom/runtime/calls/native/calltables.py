@@ -1,9 +1,8 @@
 """What the native door knows of each kernel: signatures of calls that were made, and what runs those of each size.
 
 Layer: runtime. A call is offered when it was made the long way; one that comes again is put in the tables, if its
-program is one small dispatch and its arguments are of kinds that the door reads. Invariant: an entry
-says no more than was proved of the call it was made of; what is in a table stays in memory as long as a kernel, or the
-door, knows where.
+program is one small dispatch and its arguments are of kinds that the door reads. Invariant: an entry says no more than
+was proved of the call it was made of; what is in a table stays in memory as long as its kernel has the table.
 """
 
 from __future__ import annotations
@@ -36,7 +35,6 @@ __all__ = ["offer"]
 
 _MOST_PARAMETERS, _MOST_KEY, _MOST_SIGNATURES, _MOST_ENTRIES = 16, 79, 64, 1024
 _BUCKETS = 64
-_BEFORE_KEY = 8
 _ABSENT_KIND, _ARRAY_KIND, _OWN_KIND = 0, 1, 2
 _CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400
 _WHOLE, _F32, _F64 = 0, 1, 2
@@ -46,22 +44,31 @@ _INDEXES = (1 << 31) - 1
 _LARGEST = (1 << 63) - 1
 _ALL_BITS = (1 << 64) - 1
 _SEED, _FACTOR = 14695981039346656037, 1099511628211
-_ABSENT: Any = object()
+_ABSENT = object()
 _Argument = tuple[int, ...]
 _Words = np.ndarray[Any, Any]
 
 
-def offer(called: KernelFunction, form: CallForm, key: Hashable, where: Device, args: Sequence[Any],
-          named: Mapping[str, Any], interface: Interface) -> None:  # fmt: skip
+def offer(
+    called: KernelFunction,
+    form: CallForm,
+    key: Hashable,
+    where: Device,
+    args: Sequence[object],
+    named: Mapping[str, object],
+    interface: Interface,
+) -> None:
     """Let the door know a call that was made without settings, if it is one that it takes and that came before.
 
     ``called``: the kernel as it was called, of which ``form`` may be that of an instance. ``key``: of the program that
     was run.
     """
+    if where.kind != "cpu":
+        return
     for value in (*args, *named.values()):
         if isinstance(value, Readable) and value.direct is not None:
             settle_uses(getattr(value, value.direct.storage))
-    if not form.admission.is_due() or not options.native_calls():
+    if not form.admission.is_due() or not options.native_calls() or sys.is_finalizing():
         return
     is_sure = form.settled.is_inside and form.trial.is_over
     if is_sure and interface.plain and not interface.kernel.is_loose:
@@ -70,13 +77,13 @@ def offer(called: KernelFunction, form: CallForm, key: Hashable, where: Device, 
 
 
 def _enter(
-    called: KernelFunction, form: CallForm, key: Hashable, where: Device, values: Sequence[Any], interface: Interface
+    called: KernelFunction, form: CallForm, key: Hashable, where: Device, values: Sequence[object], interface: Interface
 ) -> bool:
     """Enter a call in the table of its kernel; False if it is there, or is none that the door takes."""
-    from loom.runtime.calls.native.door import opened  # few programs call a kernel twice
+    from loom.runtime.calls.native.nativedoor import opened  # few programs call a kernel twice
 
     with CRITICAL, _lock:
-        door = opened(_Table)
+        door = opened(_CallTable)
         if door is None:
             return False
         door.renew()
@@ -85,9 +92,11 @@ def _enter(
         arguments = None if dispatch is None else _arguments(interface, values, where)
         if dispatch is None or arguments is None:
             return False
-        table: _Table | None = called.known_calls
+        table: _CallTable | None = called.known_calls
         if table is None or table.is_full or table.generation != door.generation:
-            called.known_calls = table = _Table(door.generation, interface.names)
+            called.known_calls = table = _CallTable(door.generation, interface.names)
+        if table.names != interface.names:  # instances of one kernel may have other parameters
+            return False
         words = interface.words([p if v is _ABSENT else v for v, p in zip(values, _defaults(interface), strict=True)])
         signature = table.signature(arguments, dispatch.rows)
         is_new = signature.enter(_key(interface, values, words), dispatch, form.words(words))
@@ -98,14 +107,14 @@ def _enter(
 _lock = hold_over_forks(threading.Lock())
 
 
-class _Table:
+class _CallTable:
     """The signatures of one kernel's calls; ``place`` is where the door finds them."""
 
-    __slots__ = ("_name_places", "_names", "_signatures", "_words", "entries", "generation", "place")
+    __slots__ = ("_name_places", "_signatures", "_words", "entries", "generation", "names", "place")
 
     def __init__(self, generation: int, names: Sequence[str]) -> None:
-        self._names = [sys.intern(name) for name in names]
-        self._name_places = np.array([*map(id, self._names), 0], np.uint64)
+        self.names = tuple(sys.intern(name) for name in names)
+        self._name_places = np.array([*map(id, self.names), 0], np.uint64)
         self._words = np.array([generation, 0, len(names), self._name_places.ctypes.data], np.uint64)
         self._signatures: dict[tuple[_Argument, ...], _Signature] = {}
         self.entries = 0
@@ -133,11 +142,18 @@ class _Signature:
         self._arguments = np.array([[word & _ALL_BITS for word in each] for each in arguments], np.uint64)
         self._rows = np.array([*rows, 0], np.uint64)
         self._buckets = np.zeros(_BUCKETS, np.uint64)
-        self._entries: dict[tuple[int, ...], Any] = {}
+        self._entries: dict[tuple[int, ...], object] = {}
         self._words = np.array(
-            [following, self._arguments.ctypes.data, _BUCKETS - 1, self._buckets.ctypes.data, len(rows),
-             self._rows.ctypes.data], np.uint64,
-        )  # fmt: skip
+            [
+                following,
+                self._arguments.ctypes.data,
+                _BUCKETS - 1,
+                self._buckets.ctypes.data,
+                len(rows),
+                self._rows.ctypes.data,
+            ],
+            np.uint64,
+        )
 
     @property
     def address(self) -> int:
@@ -157,9 +173,19 @@ class _Signature:
         record["bindings"], record["params"] = bindings.ctypes.data, params.ctypes.data
         sites = id(dispatch.sites) if dispatch.sites else 0
         entry = np.array(
-            [self._buckets[bucket], mixed, record["kernel"][0], record.ctypes.data, record["total"][0],
-             bindings.ctypes.data, params.ctypes.data, sites, *key], np.uint64,
-        )  # fmt: skip
+            [
+                self._buckets[bucket],
+                mixed,
+                record["kernel"][0],
+                record.ctypes.data,
+                record["total"][0],
+                bindings.ctypes.data,
+                params.ctypes.data,
+                sites,
+                *key,
+            ],
+            np.uint64,
+        )
         self._entries[key] = entry, record, bindings, params, dispatch
         self._buckets[bucket] = entry.ctypes.data
         return True
@@ -168,7 +194,7 @@ class _Signature:
 # arguments
 
 
-def _arguments(interface: Interface, values: Sequence[Any], where: Device) -> tuple[_Argument, ...] | None:
+def _arguments(interface: Interface, values: Sequence[object], where: Device) -> tuple[_Argument, ...] | None:
     """Return the kinds of arguments as the door reads them; None if it cannot read one."""
     if len(values) > _MOST_PARAMETERS:
         return None
@@ -189,8 +215,15 @@ def _arguments(interface: Interface, values: Sequence[Any], where: Device) -> tu
     return arguments if len(arguments) == len(values) and decides + axes <= _MOST_KEY else None
 
 
-def _buffer(value: Any, memory: Memory, number: int, where: Device, dtype: np.dtype[Any], *, writes: bool,
-            ) -> _Argument | None:  # fmt: skip
+def _buffer(
+    value: Any,
+    memory: Memory,
+    number: int,
+    where: Device,
+    dtype: np.dtype[Any],
+    *,
+    writes: bool,
+) -> _Argument | None:
     kind = cast("type[Any]", type(value))
     if kind is np.ndarray:
         if value.dtype is not dtype or not value.size:
@@ -203,8 +236,7 @@ def _buffer(value: Any, memory: Memory, number: int, where: Device, dtype: np.dt
     places = places_of(kind, value.direct.storage, value.direct.shape)
     if conditions is None or places is None or not value.size:
         return None
-    return (_OWN_KIND, id(kind), conditions.ctypes.data, len(conditions), value.ndim, int(writes), number, 0,
-            *places)  # fmt: skip
+    return (_OWN_KIND, id(kind), conditions.ctypes.data, len(conditions), value.ndim, int(writes), number, 0, *places)
 
 
 @cache
@@ -220,10 +252,10 @@ def _conditions(kind: type[Any], where: Device, dtype: DType, writes: bool) -> _
     return np.array([(at[name], id(wanted), int(sense)) for name, wanted, sense in asked], np.uint64)
 
 
-def _number(value: Any, param: Param, number: int, interface: Interface) -> _Argument | None:
+def _number(value: object, param: Param, number: int, interface: Interface) -> _Argument | None:
     if value is _ABSENT:
         return _ABSENT_KIND, 0, 0, 0, 0, 0, number, 0, 0, 0
-    its_type: type[Any] = type(value)
+    its_type = type(value)
     kind, dtype = SCALARS.get(its_type), param.dtype
     form = _F32 if dtype.name == "f32" else _F64 if dtype.name == "f64" else _WHOLE
     if kind is None or dtype.is_vector or (form == _WHOLE and not (dtype.is_integer or dtype.is_bool)):
@@ -237,8 +269,8 @@ def _number(value: Any, param: Param, number: int, interface: Interface) -> _Arg
     return kind, id(its_type), form, least, min(most, _LARGEST), decides, number, (1 << dtype.bits) - 1, 0, 0
 
 
-def _defaults(interface: Interface) -> list[Any]:
-    found: list[Any] = [None] * len(interface.names)
+def _defaults(interface: Interface) -> list[object]:
+    found: list[object] = [None] * len(interface.names)
     for place, param in interface.params:
         found[place] = param.default
     return found

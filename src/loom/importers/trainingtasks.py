@@ -1,14 +1,13 @@
 """Training of imported graphs by the trainer of networks: what is told, checked against what the graph gives.
 
-Layer: nn. Invariant: what is wrong with samples, targets or settings is told before anything runs.
+Layer: importers. Invariant: what is wrong with samples, targets or settings is told before anything runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -17,90 +16,25 @@ from loom.core.arrays import Array, read_array
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.core.given import is_mapping
-from loom.nn.graphs.ports import ArrayInfo
-from loom.nn.spec.base.meaning import INDEPENDENT, Meaning, NumberKind, probabilities
+from loom.importers.runnable import Facts, RunnableGraph
+from loom.nn.spec.base.meaning import INDEPENDENT, NumberKind, probabilities
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.loop.trainer import Trainer
 from loom.nn.train.losses import Loss
 from loom.nn.train.samples import by_name
 from loom.nn.train.settings import config_of, refuse_several
 from loom.nn.train.targets import Losses, Output, fit_all_targets
-from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 from loom.tensor.record.graph import ancestors
 
-__all__ = ["Facts", "Task", "config_of_task", "read_task", "trainer_for"]
+__all__ = ["Task", "config_of_task", "read_task", "trainer_for"]
 
 Shape = tuple[int, ...]
 Chances = bool | str | Mapping[str, bool | str] | None
 
 
-class Trained(Protocol):
-    """What a training asks of a graph: ``nn.graphs.TrainableGraph``."""
-
-    inputs: tuple[ArrayInfo, ...]
-    outputs: tuple[ArrayInfo, ...]
-    device: Device
-    parameters: dict[str, Tensor]
-    learning_rates: dict[str, float]
-    state_updates: list[tuple[Tensor, Tensor]]
-    seed: int
-    batch_size: int
-    settings: tuple[str, ...]
-    facts: tuple[Any, Facts] | None
-
-    @property
-    def lock(self) -> AbstractContextManager[Any]:
-        """Held while a program of the graph is recorded, or runs and is read."""
-        ...
-
-    @property
-    def mode(self) -> tuple[Any, ...]:
-        """What its recordings depend on besides inputs and weights."""
-        ...
-
-    def apply_all(
-        self, x: Any, *, training: bool, step: Tensor | None = None, precision: str | None = None
-    ) -> dict[str, Tensor]:
-        """Record it."""
-        ...
-
-    def meaning(self, output: str, shape: Shape) -> Meaning:
-        """Return what an output's numbers mean, as far as the graph tells."""
-        ...
-
-    def not_trained(self, outputs: Sequence[str]) -> frozenset[str]:
-        """Return the names of parameters that a training of some outputs leaves as they are."""
-        ...
-
-    def vocabularies(self) -> Mapping[str, int]:
-        """Return input -> rows of the table that it is looked up in."""
-        ...
-
-    def load(self, weights: Mapping[str, Any]) -> None:
-        """Write weights."""
-        ...
-
-    def weights(self) -> dict[str, Array]:
-        """Return copies of parameters and state."""
-        ...
-
-
 _REFUSED = ("compute", "loss_scale")
 """Settings that a graph, which has its own dtypes, does not take."""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a batch that is recorded tells of a training of some outputs.
-
-    ``shapes``: those of one sample's outputs. ``unused``: inputs that nothing in the training is made of, with the
-    shape of a sample. ``reached``: the parameters that these outputs are made of.
-    """
-
-    shapes: Mapping[str, Shape]
-    unused: Mapping[str, tuple[Shape, DType]]
-    reached: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -121,7 +55,7 @@ class Task:
 class Trainee:
     """A graph as ``Trainer`` sees it: the outputs that are trained, of the inputs that they are made of."""
 
-    def __init__(self, model: Trained, outputs: Sequence[str], unused: Mapping[str, tuple[Shape, DType]]) -> None:
+    def __init__(self, model: RunnableGraph, outputs: Sequence[str], unused: Mapping[str, tuple[Shape, DType]]) -> None:
         self.model, self.outputs, self.unused, self.mode = model, tuple(outputs), dict(unused), model.mode
         self.parameters, self.device, self.lock = model.parameters, model.device, model.lock
         self.state_updates: list[tuple[Tensor, Tensor]] = []
@@ -159,7 +93,7 @@ class Trainee:
         return self.model.weights()
 
 
-def read_task(model: Trained, x: Any, y: Any, loss: Losses, chances: Chances, where: str) -> Task:
+def read_task(model: RunnableGraph, x: Any, y: Any, loss: Losses, chances: Chances, where: str) -> Task:
     """Return samples and targets as losses take them; errors as those of ``Network.train``.
 
     ``chances``: what is told of outputs that the graph tells nothing of: probabilities, or "independent" ones.
@@ -183,7 +117,7 @@ def read_task(model: Trained, x: Any, y: Any, loss: Losses, chances: Chances, wh
     return Task(used, found, losses, tuple(names), told, facts)
 
 
-def _output(model: Trained, name: str, shape: Shape, told: Any, where: str) -> tuple[Output, Any]:
+def _output(model: RunnableGraph, name: str, shape: Shape, told: Any, where: str) -> tuple[Output, Any]:
     """Return what an output is, and what the config says of it: as the graph tells, else as it is ``told``."""
     meaning = model.meaning(name, shape)
     is_chance = meaning.kind in (NumberKind.PROBABILITIES, NumberKind.INDEPENDENT)
@@ -202,7 +136,7 @@ def _fit(output: Output, y: Any, loss: Any, where: str) -> tuple[Any, Any]:
     return fit_all_targets({"": output}, y, loss, where)
 
 
-def _outputs_to_train(model: Trained, y: Any, where: str) -> list[str]:
+def _outputs_to_train(model: RunnableGraph, y: Any, where: str) -> list[str]:
     names = [o.name for o in model.outputs]
     if not is_mapping(y):
         if len(names) > 1:
@@ -227,7 +161,7 @@ def _length(given: Mapping[str, Any], where: str) -> int:
                             remedy="Pass arrays") from None  # fmt: skip
 
 
-def _facts(model: Trained, given: Mapping[str, Any], names: Sequence[str], where: str) -> Facts:
+def _facts(model: RunnableGraph, given: Mapping[str, Any], names: Sequence[str], where: str) -> Facts:
     """Return what a batch that is recorded in training tells; of the same shapes, what it told before."""
     count = min(2, _length(given, where))
     fixed = {i.shape[0] for i in model.inputs if i.shape and isinstance(i.shape[0], int)}
@@ -243,19 +177,17 @@ def _shape(a: Any, where: str) -> Shape:
     return tuple(a.shape) if hasattr(a, "shape") else read_array(a, where)[0].shape
 
 
-def _record(model: Trained, shapes: Mapping[str, Shape], names: Sequence[str], where: str) -> Facts:
+def _record(model: RunnableGraph, shapes: Mapping[str, Shape], names: Sequence[str], where: str) -> Facts:
     fed = {i.name: tensor.input(f"x{n}", shapes[i.name], i.type) for n, i in enumerate(model.inputs)}
     batch = next(iter(shapes.values()))[0]
-    before = model.state_updates
-    made = model.apply_all(fed, training=True, step=tensor.array(np.zeros(1, np.uint32), on=model.device))
-    updates, model.state_updates = model.state_updates, before
+    made, run = model.trace(fed, training=True, step=tensor.array(np.zeros(1, np.uint32), on=model.device))
     for name in names:
         shape = made[name].shape
         if not shape or shape[0] != batch:
             raise ShapeError(where, f"output {name!r} has no axis of samples", expected=f"({batch}, ...)", got=shape,
                              remedy="Train on another, y={name: targets}, or record a loss of your own")  # fmt: skip
     behind = {id(node) for node in ancestors([made[name] for name in names])}
-    needed = behind | {id(node) for node in ancestors([new for _, new in updates])}
+    needed = behind | {id(node) for node in ancestors([*run.updates.values()])}
     unused = {n: (tuple(a.shape[1:]), a.dtype) for n, a in fed.items() if id(a) not in needed}
     if len(unused) == len(fed):
         raise ArgumentError(where, "the outputs are made of no input", expected="one that they depend on",
@@ -265,7 +197,7 @@ def _record(model: Trained, shapes: Mapping[str, Shape], names: Sequence[str], w
 
 
 def config_of_task(
-    model: Trained, task: Task, optimizer: Any, schedule: Any, settings: Mapping[str, Any], where: str
+    model: RunnableGraph, task: Task, optimizer: Any, schedule: Any, settings: Mapping[str, Any], where: str
 ) -> TrainConfig:
     """Return the config of a training."""
     known = [f.name for f in fields(TrainConfig) if f.name not in _REFUSED]
@@ -281,7 +213,7 @@ def config_of_task(
     return config_of(model, task.probabilities, task.given, optimizer, schedule, told)
 
 
-def trainer_for(model: Trained, config: TrainConfig, task: Task, after: Trainer | None) -> Trainer:
+def trainer_for(model: RunnableGraph, config: TrainConfig, task: Task, after: Trainer | None) -> Trainer:
     """Return a trainer of the model, which takes the programs of the one before if they are the same."""
     held = None if after is None else after.model
     if not (isinstance(held, Trainee) and held.suits(task)):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import os
 import platform
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -34,10 +34,20 @@ __all__ = ["Door", "opened"]
 
 _ENTRIES = ("loom_door", "loom_door_open")
 _FUNCTIONS = (
-    "PyObject_GetAttr", "PyLong_AsLongLongAndOverflow", "PyFloat_AsDouble", "PyContextVar_Get", "PyList_Size",
-    "PyList_GetItem", "PyDict_GetItemWithError", "PyErr_Clear", "PyObject_Vectorcall", "Py_IncRef", "Py_DecRef",
-    "PyTuple_Size", "PyTuple_GetItem",
-)  # fmt: skip
+    "PyObject_GetAttr",
+    "PyLong_AsLongLongAndOverflow",
+    "PyFloat_AsDouble",
+    "PyContextVar_Get",
+    "PyList_Size",
+    "PyList_GetItem",
+    "PyDict_GetItemWithError",
+    "PyErr_Clear",
+    "PyObject_Vectorcall",
+    "Py_IncRef",
+    "Py_DecRef",
+    "PyTuple_Size",
+    "PyTuple_GetItem",
+)
 _MEMORY_FUNCTIONS = ("PyMem_Malloc", "PyMem_Free", "PyErr_NoMemory")
 _METHOD_FLAGS = 0x0080 | 0x0002
 """METH_FASTCALL and METH_KEYWORDS."""
@@ -45,30 +55,51 @@ _METHOD_FLAGS = 0x0080 | 0x0002
 
 class _MethodDef(ctypes.Structure):
     _fields_ = [
-        ("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p)
-    ]  # fmt: skip
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    ]
 
 
 class Door:
     """What the door's code is told, and the settings that the known calls were made under."""
 
-    def __init__(self, environment: dict[Any, Any], table: type[Any], slots: tuple[int, ...]) -> None:
+    def __init__(self, environment: dict[bytes, bytes], table: type[object], slots: tuple[int, ...]) -> None:
         self._environment = environment
         self._names = options.CALL_SETTINGS
-        self._expected: list[Any] = [environment.get(name) for name in self._names]
+        self._expected = [environment.get(name) for name in self._names]
         self._pairs = np.zeros(2 * len(self._names), np.uint64)
         self._silent_log, self._told = np.zeros(LOG_HEADER_WORDS, np.uint64), new_log(LOG_WORDS)
-        self._slow: Any = KernelFunction.__call__
+        self._slow = KernelFunction.__call__
         self._attribute = "known_calls"
         self._code = link(_artifact().data, *_ENTRIES)
         storage, uses, use = slots[:3], slots[3:7], slots[7:9]
         told: list[int] = [
-            1, 1, *map(id, (self._slow, self._attribute, None, CURRENT, OPEN, BOUNDS, environment)),
-            len(self._names), self._pairs.ctypes.data, id(True), id(False),
-            id(HostStorage), *storage, id(Uses), *uses, id(Use), *use, *map(_function, _FUNCTIONS),
-            id(int), id(tuple), self._silent_log.ctypes.data, *map(_function, _MEMORY_FUNCTIONS), id(table), slots[9],
-            self._told.ctypes.data, id(report), _function("PyBytes_FromStringAndSize"),
-        ]  # fmt: skip
+            1,
+            1,
+            *map(id, (self._slow, self._attribute, None, CURRENT, OPEN, BOUNDS, environment)),
+            len(self._names),
+            self._pairs.ctypes.data,
+            id(True),
+            id(False),
+            id(HostStorage),
+            *storage,
+            id(Uses),
+            *uses,
+            id(Use),
+            *use,
+            *map(_function, _FUNCTIONS),
+            id(int),
+            id(tuple),
+            self._silent_log.ctypes.data,
+            *map(_function, _MEMORY_FUNCTIONS),
+            id(table),
+            slots[9],
+            self._told.ctypes.data,
+            id(report),
+            _function("PyBytes_FromStringAndSize"),
+        ]
         self._facts = np.array(told, np.uint64)
         self._kept = CURRENT, OPEN, BOUNDS, report, table
         self._set_pairs()
@@ -129,10 +160,8 @@ def _function(name: str) -> int:
 
 def _artifact() -> Artifact:
     machine = host_machine(optimised=False)
-    path = os.path.join(os.path.dirname(__file__), "door.ll")
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
-    source = "\n".join([f'target triple = "{machine.triple}"', text, processor_source(platform.machine())])
+    texts = [Path(__file__).with_name(f"{name}.ll").read_text("utf-8") for name in ("arguments", "door")]
+    source = "\n".join([f'target triple = "{machine.triple}"', *texts, processor_source(platform.machine())])
     return ArtifactCache().artifact(
         f"door {machine} {llvm_fingerprint()} {source}",
         lambda: Artifact("object", emit(source, machine, "object"), "door"),
@@ -142,7 +171,7 @@ def _artifact() -> Artifact:
 _opened: list[Door | None] = []
 
 
-def opened(table: type[Any]) -> Door | None:
+def opened(table: type[object]) -> Door | None:
     """Return the door, opened now if it was not; None where it stays shut.
 
     ``table``: the class of what kernels know, with its address in a slot ``place``.
@@ -155,14 +184,16 @@ def opened(table: type[Any]) -> Door | None:
     return _opened[0]
 
 
-def _open(table: type[Any]) -> Door | None:
+def _open(table: type[object]) -> Door | None:
     environment = options.environment()
     if environment is None or not is_known():
         return None
     found = [
-        places_of(HostStorage, "_address", "nbytes", "uses"), places_of(Uses, "writer", "readers", "older", "merged"),
-        places_of(Use, "_gate", "_run"), places_of(table, "place"),
-    ]  # fmt: skip
+        places_of(HostStorage, "_address", "nbytes", "uses"),
+        places_of(Uses, "writer", "readers", "older", "merged"),
+        places_of(Use, "_gate", "_run"),
+        places_of(table, "place"),
+    ]
     slots = [each for each in found if each is not None]
     if len(slots) < len(found):
         return None
