@@ -23,7 +23,7 @@ from loom.core.caps import Caps
 from loom.core.numerics import Guarantee
 from loom.ir.constants import constant_value
 from loom.ir.kernel import Kernel
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.memory.storage import HostStorage
 from loom.runtime.plans.dispatch import Dispatch
 from loom.runtime.plans.plan import Plan

@@ -26,7 +26,8 @@ from loom.core.dtype import DType
 from loom.core.errors import DeviceError, KernelFault
 from loom.core.numerics import canonical_bits
 from loom.ir.kernel import Kernel
-from loom.ir.verify import VerifiedKernel, verify
+from loom.ir.verified import VerifiedKernel
+from loom.ir.verify import verify
 from loom.runtime.chain import Chain
 from loom.runtime.drivers.cpu import CpuDevice
 from loom.runtime.registry import DRIVERS, device, driver

@@ -22,7 +22,8 @@ from loom.core.numerics import REDUCE_TILE
 from loom.ir.builder import Builder
 from loom.ir.kernel import Access
 from loom.ir.ops import OPS, Accepts
-from loom.ir.verify import VerifiedKernel, verify
+from loom.ir.verified import VerifiedKernel
+from loom.ir.verify import verify
 from loom.kernels.fold.tiles import EXTREME_TILE, extreme_tiles, sum_tiles
 from loom.kernels.sieve.wheel import PATTERN_STARTS, base_primes, fill_patterns
 

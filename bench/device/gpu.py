@@ -10,7 +10,7 @@ import cupy
 import numpy as np
 
 from conformance.emulated import Hosted
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.targets.base import Bounds
 from loom.targets.llvm.machine import machine
 from loom.targets.llvm.target import LlvmTarget

@@ -11,7 +11,7 @@ from typing import Any
 
 from loom.core.errors import DeviceError
 from loom.ir.passes.tiles import has_tiles
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.targets.base import Bounds
 
 __all__ = ["TARGETS", "Missing", "open_target", "proof_device"]

@@ -22,7 +22,7 @@ from loom.ir.kernel import Instr, Kernel
 from loom.ir.passes.rewrite import Rewriter
 from loom.ir.passes.scalarize import scalarize
 from loom.ir.passes.uniformity import analyse_uniformity
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.targets.base import Bounds
 from loom.targets.llvm.target import LlvmTarget
 

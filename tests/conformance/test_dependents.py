@@ -14,7 +14,7 @@ from bench.engine.iteration import collect
 from conformance.running import CASES, SLOW, load_case, theme, verified
 from emulation.ptx.memory import Memory
 from emulation.ptx.module import Module
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.probes.wide import WIDE_PROBES
 from loom.targets.base import Bounds
 from loom.targets.llvm.machine import machine

@@ -20,7 +20,12 @@ from .names import participles, shared_files
 from .parameters import idle_parameters
 from .sources import Source, read_sources
 
-SUM = "import loom, sys; loom.gpu_sum([1.0, 2.0]); print(*sorted(m for m in sys.modules if m.split('.')[0] == 'loom'))"
+SUM = "loom.gpu_sum([1.0, 2.0])"
+NETWORK = (
+    "loom.Network.from_json({'format': 'loom/1', 'input': {'shape': [4]}, 'layers': ["
+    "{'type': 'dense', 'output_size': 16, 'activation': 'relu'}, {'type': 'dense', 'output_size': 3}]})"
+)
+_MODULES = "; print(*sorted(m for m in sys.modules if m.split('.')[0] == 'loom'))"
 
 
 @dataclass(frozen=True)
@@ -69,17 +74,23 @@ def _idle_parameters(root: Path) -> list[Member]:
     return [Member(what, path, line) for path, line, what in idle_parameters(root)]
 
 
-def _modules_of_a_sum(root: Path) -> list[Member]:
-    """Return the modules of Loom that the first sum of a process loads, on the processor, compiled by one before."""
-    with tempfile.TemporaryDirectory() as folder:
-        rest = {name: value for name, value in os.environ.items() if not name.startswith(("LOOM_", "PYTHON"))}
-        own = {"LOOM_CACHE_DIR": folder, "LOOM_DEVICE": "cpu", "PYTHONPATH": str(root / "src")}
-        command = [sys.executable, "-c", SUM]
-        for _ in ("compiles", "counts"):
-            done = subprocess.run(command, env={**rest, **own}, cwd=folder, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise RuntimeError(f"[modules_of_a_sum] no sum: expected an answer, got {done.stderr.strip()}")
-    return [Member(name) for name in done.stdout.split()]
+def _modules_of(call: str) -> Callable[[Path], list[Member]]:
+    """Return the modules of Loom that a first call of a process loads, on the processor, compiled by one before."""
+
+    def members(root: Path) -> list[Member]:
+        with tempfile.TemporaryDirectory() as folder:
+            rest = {name: value for name, value in os.environ.items() if not name.startswith(("LOOM_", "PYTHON"))}
+            own = {"LOOM_CACHE_DIR": folder, "LOOM_DEVICE": "cpu", "PYTHONPATH": str(root / "src")}
+            command = [sys.executable, "-c", f"import loom, sys; {call}{_MODULES}"]
+            for _ in ("compiles", "counts"):
+                done = subprocess.run(
+                    command, env={**rest, **own}, cwd=folder, capture_output=True, text=True, check=False
+                )
+                if done.returncode:
+                    raise RuntimeError(f"[{call}] no answer: expected one, got {done.stderr.strip()}")
+        return [Member(name) for name in done.stdout.split()]
+
+    return members
 
 
 GATES = {
@@ -114,7 +125,12 @@ GATES = {
     "modules_of_a_sum": Gate(
         "modules that the first loom.gpu_sum of a process loads, its kernels compiled by an earlier one",
         "Import what the sum does not need in the function that needs it.",
-        _modules_of_a_sum,
+        _modules_of(SUM),
+    ),
+    "modules_of_a_network": Gate(
+        "modules that the first loom.Network.from_json of a process loads",
+        "Import what a network of two dense layers does not need in the function that needs it.",
+        _modules_of(NETWORK),
     ),
     "idle_parameters": Gate(
         "parameters with a default that nobody passes",

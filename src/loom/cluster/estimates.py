@@ -6,9 +6,9 @@ computes with what it is given and starts nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real, whole
 
 __all__ = ["StepEstimate", "estimate_step"]

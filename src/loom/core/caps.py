@@ -5,7 +5,7 @@ Layer: core. Invariant: capabilities choose a schedule (how work is cut up), nev
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["Caps"]
 

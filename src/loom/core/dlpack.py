@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ import numpy as np
 from loom.core.dtype import DType, bf16, of_numpy
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_int, is_list
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["CPU", "CUDA", "Taken", "cuda_home", "give", "is_torch", "over_memory", "require_no_gradient", "take"]
 

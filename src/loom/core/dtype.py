@@ -9,13 +9,13 @@ and a type's bits mean the same on every device.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from loom.core.errors import DTypeError, near_matches
+from loom.core.late.dataclass import dataclass
 
 __all__ = [
     "COMPLEXES", "FLOATS", "INTEGERS", "SCALARS", "DType", "Kind", "bf16", "bool_", "c64", "c128", "complex_of",

@@ -7,7 +7,6 @@ added exactly, so that the order cannot be seen. Invariant: a sum is exact, or t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from loom.core.arrays import read_array, read_as
 from loom.core.dtype import DType, f32, f64, i64
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real
 
 __all__ = ["MOST_ADDED", "MOST_HELD", "Fixed", "fixed", "floats_of"]

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
 from loom.core.errors import ArgumentError, FileError
 from loom.core.given import is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.storage.atomic import replace_file
 
 __all__ = ["Export", "deliver", "deliver_together"]

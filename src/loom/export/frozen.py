@@ -8,7 +8,7 @@ outputs of the program that runs) and the scratch memory, which programs share. 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,9 @@ import numpy as np
 from loom.core.caps import Caps
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import Guarantee
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.chain.arguments import encode_params, verified_kernel
 from loom.runtime.chain.meetings import doubt_of
 from loom.runtime.memory.storage import HostSlot

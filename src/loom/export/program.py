@@ -7,7 +7,6 @@ stays from run to run. Invariant: a run in C does the dispatches of a run here, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from loom.core.caps import Caps
 from loom.core.dtype import DType, lookup, of_numpy
 from loom.core.errors import ArgumentError
 from loom.core.given import is_array, is_mapping, items
+from loom.core.late.dataclass import dataclass
 from loom.export.frozen import ALIGNMENT, FrozenDispatch, FrozenProgram, Image, Named, Region, draft
 from loom.export.frozen import round_up as rounded
 from loom.export.words import require_identifier

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, TypeVar
 
 from loom.core.dtype import DType, f32, u32, u64
 from loom.core.errors import ArgumentError, DTypeError, StateError
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import Guarantee
 from loom.flow.counts import whole
 from loom.ir.builder import Builder
 from loom.ir.kernel import Block, Instr, LaneOrder, Loc, Memory, Param, Variable
-from loom.ir.verify import VerifiedKernel, verify
+from loom.ir.verified import VerifiedKernel
+from loom.ir.verify import verify
 
 __all__ = [
     "BINDINGS",

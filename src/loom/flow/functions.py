@@ -12,9 +12,9 @@ from typing import Any
 from loom.core.dtype import f32, u32
 from loom.flow.draft import IrBlock, IrValue, open_block
 from loom.flow.ir_operations import Record, of_one, of_two, record_as
-from loom.ir.frontend.decorator import settle_types
 from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.source import FunctionSource, function_source
+from loom.ir.frontend.translation import settle_types
 from loom.ir.frontend.translator import Translator
 from loom.ir.kernel import Block, Instr
 from loom.kernels.functions import function

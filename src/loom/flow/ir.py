@@ -26,7 +26,7 @@ from loom.flow.counts import is_whole, whole
 from loom.flow.draft import IrBlock, IrProgram, IrValue, IrVariable, open_block, open_program
 from loom.ir.builder import Builder
 from loom.ir.kernel import LaneOrder
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 
 __all__ = [
     "ir_barrier",

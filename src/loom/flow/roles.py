@@ -8,12 +8,13 @@ alone, never from data.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import field
 from weakref import WeakKeyDictionary
 
 from loom.core.dtype import DType, f32, i32, u32
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import For, If, Instr, Memory, Statement, Variable, While, operands, walk
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.plans.foreign import ForeignKernel
 
 __all__ = ["buffer_types"]

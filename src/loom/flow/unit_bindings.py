@@ -16,7 +16,7 @@ from loom.flow.counts import is_whole
 from loom.flow.draft import BINDINGS, FURTHER, IrProgram, binding_name, require_kind
 from loom.flow.stdlib import FOLDER, stdlib_kernel
 from loom.ir.kernel import Param
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.chain.arguments import verified_kernel
 from loom.runtime.plans.foreign import ForeignKernel
 from loom.runtime.units.unit import Unit

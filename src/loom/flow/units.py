@@ -23,7 +23,7 @@ from loom.flow.counts import whole
 from loom.flow.draft import binding_name, require_kind
 from loom.flow.unit_bindings import bind_by_number, further_bindings, kernel_of, push_constants, require_unit
 from loom.flow.words import as_words, words_of
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.chain.timeline import Timeline
 from loom.runtime.memory.frames import Frame

@@ -22,7 +22,7 @@ from loom.core.conversions import widen
 from loom.core.dtype import DType, f32, i32, u32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.flow.roles import buffer_types
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.units.unit import Unit
 
 __all__ = ["Words", "as_words", "words_of"]

@@ -7,12 +7,13 @@ the numbers that they stand for.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Any
 
 from loom.core.arrays import Array
 from loom.core.errors import FileError
+from loom.core.late.dataclass import dataclass
 from loom.core.narrow import StoredArray
 from loom.formats.decoding import as_f32, decode, decode_as_it_is, decode_to_array
 

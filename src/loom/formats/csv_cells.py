@@ -12,12 +12,12 @@ import mmap
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.core.optional import find, load
 
 __all__ = [

@@ -7,8 +7,9 @@ so that no header can make them wrap around.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
+
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["ENCODINGS", "GGML_TYPES", "SAFETENSORS_TYPES", "Encoding", "is_countable"]
 

@@ -15,10 +15,10 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loom.core.late.dataclass import dataclass
 from loom.storage.atomic import replace_file, sweep
 from loom.storage.disk import Disk
 

@@ -10,7 +10,6 @@ import os
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.dtype import DType
 from loom.core.errors import FileError
+from loom.core.late.dataclass import dataclass
 from loom.storage.atomic import replace_file
 
 __all__ = ["RawArray", "npz_bytes", "open_array", "read_npz", "write_array"]

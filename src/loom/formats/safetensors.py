@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain
 from typing import Any, NoReturn, TypeGuard
@@ -19,6 +18,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, FileError, near_matches
 from loom.core.given import is_list, is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.formats.checkpoint import StoredTensor
 from loom.formats.encodings import SAFETENSORS_TYPES, is_countable
 from loom.formats.json_text import WHOLE_FILE, load_json

@@ -6,13 +6,14 @@ Layer: formats. Invariant: measured on the host, of the numbers that the codes s
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.core.narrow import NumericKind, StoredArray
 from loom.core.narrow.floats import is_beyond
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from loom import tensor as lt
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.importers.operatorcalls import OperatorCall
 from loom.tensor.arrays.convolution import window_max
 from loom.tensor.arrays.tensor import Tensor

@@ -6,9 +6,10 @@ Layer: importers. Invariant: an operator has one row.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from inspect import unwrap
 from typing import Any, Generic, TypeVar
+
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["Operator", "bind", "operators", "register"]
 

@@ -6,7 +6,7 @@ Layer: importers. Invariant: what is wrong with samples, targets or settings is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from loom.core.arrays import Array, read_array
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.core.given import is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.importers.runnable import Facts, RunnableGraph
 from loom.nn.spec.base.meaning import INDEPENDENT, NumberKind, probabilities
 from loom.nn.train.config import TrainConfig

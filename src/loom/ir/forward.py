@@ -10,9 +10,10 @@ Source: G. Kildall, "A unified approach to global program optimization", POPL 19
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Generic, TypeVar
 
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Block, Break, Continue, For, If, Instr, Return, While
 
 __all__ = ["Forward", "LoopTurn"]

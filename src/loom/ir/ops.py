@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.dtype import DType, i32
+from loom.core.late.dataclass import dataclass
 from loom.ir import evaluate as ev
 
 __all__ = ["OPS", "Accepts", "Effect", "Narrow", "Op", "Result"]

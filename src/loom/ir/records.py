@@ -8,13 +8,13 @@ text lie alike on every device and in numpy.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Union, cast
 
 import numpy as np
 
 from loom.core.dtype import DType, lookup
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["Field", "RecordLayout", "record_of"]
 

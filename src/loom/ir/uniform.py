@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from loom.core.late.dataclass import dataclass
 from loom.ir import evaluate as ev
 from loom.ir.constants import constant_value
 from loom.ir.kernel import Instr, Memory, Param

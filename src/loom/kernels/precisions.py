@@ -6,10 +6,9 @@ written here decides bits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, i64
 from loom.core.errors import ArgumentError, DTypeError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import MATMUL_BLOCK
 
 __all__ = ["FULL", "HALF_BITS", "NAMES", "PRECISIONS", "Precision", "check_precision"]

@@ -6,10 +6,10 @@ another give elements of one type, made by the same arithmetic.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
 from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import MATMUL_BLOCK
 from loom.kernels.precisions import PRECISIONS, Precision
 

@@ -7,7 +7,7 @@ draws the same ones everywhere.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.formats.opening import open_checkpoint
 from loom.models.architectures import ModelDescription, build, describe

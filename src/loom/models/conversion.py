@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from loom.core.arrays import read_array
 from loom.core.errors import ArgumentError, DTypeError, FileError, near_matches
 from loom.core.given import is_list, is_mapping, one_of
 from loom.core.given import path as path_of
+from loom.core.late.dataclass import dataclass
 from loom.core.narrow import RULES, NumericType, numeric_type
 from loom.core.numbers import whole as whole_number
 from loom.formats.checkpoint import Checkpoint, StoredTensor

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import text
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.models.inference import InferenceEngine, Request
 from loom.models.sampling import SamplingConfig

@@ -12,13 +12,14 @@ import hashlib
 import json
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, cast
 
 import numpy as np
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_list, is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import NUMERICS_VERSION
 from loom.core.version import __version__
 

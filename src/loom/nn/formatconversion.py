@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from loom.core.dtype import bf16, f16, f32, f64
 from loom.core.errors import ArgumentError, DTypeError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.core.narrow import TYPES, numeric_type
 from loom.formats.file_writes import SAFETENSORS, path_to_write, write_file
 from loom.formats.json_text import canonical

@@ -14,42 +14,48 @@ from typing import TYPE_CHECKING, Any
 from loom.core.arrays import Array
 from loom.core.conversions import show
 from loom.core.errors import ArgumentError, StateError
+from loom.core.late import late
 from loom.core.tracebacks import brief_class, warn_caller
-from loom.formats.file_writes import path_to_write, write_file
 from loom.nn.base.digests import digest_of
 from loom.nn.base.elsewhere import of_network
 from loom.nn.base.room import no_room, require_room
 from loom.nn.base.torchnames import Names
-from loom.nn.layers.scale import learn_scaling
-from loom.nn.numeric.storage import StoredWeights, store_weights
 from loom.nn.running import Runner
 from loom.nn.spec import NetworkSpec, SavedModel, Snapshot, convert, read_bundle
 from loom.nn.spec.document import Document
-from loom.nn.spec.freezing import with_frozen
 from loom.nn.train.config import TrainConfig
-from loom.nn.train.loop.history import History
-from loom.nn.train.loop.progress import show_progress
-from loom.nn.train.loop.trainer import Trainer
-from loom.nn.train.optimizers import Optimizer
 from loom.nn.train.samples import Samples, check_samples
 from loom.nn.train.scalars import flag
-from loom.nn.train.schedules import Schedule
-from loom.nn.train.settings import config_of
 from loom.nn.train.targets import Losses, fit_all_targets, outputs_of
 from loom.nn.weights.model import Model
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device as find_device
-from loom.tensor.ops.fast import refuse_fast
 
 if TYPE_CHECKING:
+    from loom.formats import file_writes
     from loom.nn.inspect.activity import Observation
     from loom.nn.inspect.blueprint import Blueprint
     from loom.nn.inspect.difference import NetworkDiff
     from loom.nn.integer import IntegerNetwork
+    from loom.nn.layers import scale
+    from loom.nn.numeric import storage as stored
+    from loom.nn.spec import freezing
     from loom.nn.step import StepState
+    from loom.nn.train import settings as training
+    from loom.nn.train.loop import progress as progressing
+    from loom.nn.train.loop import trainer as looping
+    from loom.nn.train.loop.history import History
+    from loom.nn.train.optimizers import Optimizer
     from loom.nn.train.parallel.crew import Crew
+    from loom.nn.train.schedules import Schedule
     from loom.nn.tween import TweenConfig, TweenMode, TweenState
+    from loom.tensor.ops import fast
     from loom.workers import WorkerPool
+else:
+    file_writes, fast = late("loom", "formats.file_writes tensor.ops.fast")
+    scale, stored, freezing, training, progressing, looping = late(
+        "loom.nn", "layers.scale numeric.storage spec.freezing train.settings train.loop.progress train.loop.trainer"
+    )
 
 __all__ = ["Document", "Network", "digest_of"]
 
@@ -101,8 +107,8 @@ class Network(Runner):
         self.warnings = warnings
         self.outputs = outputs_of(spec)
         self.training: Snapshot | None = None
-        self._trainer: Trainer | None = None
-        self._storage: StoredWeights | None = None
+        self._trainer: looping.Trainer | None = None
+        self._storage: stored.StoredWeights | None = None
 
     @classmethod
     def from_json(
@@ -198,7 +204,7 @@ class Network(Runner):
     def _load(cls, saved: SavedModel, on: str | Device | None) -> Network:
         net = cls(saved.network, on=on, warnings=saved.warnings)
         net.model.load(saved.weights)
-        net._storage = StoredWeights.of(saved.stored, saved.network) if saved.stored else None
+        net._storage = stored.StoredWeights.of(saved.stored, saved.network) if saved.stored else None
         if saved.training is not None:
             net.training = saved.training.complete(net.model.weights())
         return net
@@ -227,7 +233,7 @@ class Network(Runner):
             DTypeError: Not a path.
             FileError: Nothing can be written there.
         """
-        target = None if path is None else path_to_write(path, "loom.Network.save, path")
+        target = None if path is None else file_writes.path_to_write(path, "loom.Network.save, path")
         training = flag("loom.Network.save, training", training)
         older = flag("loom.Network.save, older", older)
         saved = self._as_saved(id, training and not older)
@@ -266,7 +272,7 @@ class Network(Runner):
         text = _files().write_models([net._as_saved(model_id, training) for model_id, net in networks.items()])
         if path is not None:
             where = "loom.Network.save_all"
-            write_file(path_to_write(path, f"{where}, path"), text.encode(), where)
+            file_writes.write_file(file_writes.path_to_write(path, f"{where}, path"), text.encode(), where)
         return text
 
     @classmethod
@@ -322,7 +328,7 @@ class Network(Runner):
             StateError: The network is being trained.
         """
         if isinstance(source, Mapping):
-            refuse_fast(source.values(), "loom.Network.load_weights")
+            fast.refuse_fast(source.values(), "loom.Network.load_weights")
         source = _files().of_elsewhere(source, self.spec, names, layout)
         with self.model.alone("loom.Network.load_weights"):
             self.model.load(source)
@@ -345,18 +351,18 @@ class Network(Runner):
             NotFinite: A weight has a NaN or an infinity.
         """
         weights = self.model.weights()
-        found = store_weights(self.spec, weights, dtype, scales=scales, power_of_two=power_of_two, keep=keep,
+        found = stored.store_weights(self.spec, weights, dtype, scales=scales, power_of_two=power_of_two, keep=keep,
                               held=self.storage)  # fmt: skip
         return self._with_storage(Network(self.spec, on=self.model.device, warnings=self.warnings), weights, found)
 
     @staticmethod
-    def _with_storage(net: Network, weights: Mapping[str, Array], storage: StoredWeights) -> Network:
+    def _with_storage(net: Network, weights: Mapping[str, Array], storage: stored.StoredWeights) -> Network:
         net.model.load({**weights, **{name: a.decode() for name, a in storage.arrays.items()}})
         net._storage = storage
         return net
 
     @property
-    def storage(self) -> StoredWeights | Any:
+    def storage(self) -> stored.StoredWeights | Any:
         """How weights are stored, after ``convert`` or loading such a file; None once a weight was changed."""
         found = self._storage
         return found if found is not None and found.is_that_of(self.model.weights(), self.spec.dtype) else None
@@ -408,7 +414,7 @@ class Network(Runner):
         Raises:
             ArgumentError: There is no such layer; its weights are another layer's.
         """
-        return self._freeze(with_frozen(self.spec, layers, True, "loom.Network.freeze"))
+        return self._freeze(freezing.with_frozen(self.spec, layers, True, "loom.Network.freeze"))
 
     def unfreeze(self, *layers: str | int) -> Network:
         """Have training change layers (none: all), and all within them, again .
@@ -422,7 +428,7 @@ class Network(Runner):
         Raises:
             ArgumentError: There is no such layer; it is within a frozen one.
         """
-        return self._freeze(with_frozen(self.spec, layers, False, "loom.Network.unfreeze"))
+        return self._freeze(freezing.with_frozen(self.spec, layers, False, "loom.Network.unfreeze"))
 
     def _freeze(self, spec: NetworkSpec) -> Network:
         with self.model.alone("loom.Network.freeze"):
@@ -532,10 +538,10 @@ class Network(Runner):
             held_out = None if validation is None else self._hold_out(validation, config.loss)
             crew = opened.enter_context(open_crew(devices, workers, address, audit, config, self.model))
             trainer = self._trainer = self._trainer_for(config, self._trainer, crew)
-            before = learn_scaling(self.spec, self.model.state, given)
+            before = scale.learn_scaling(self.spec, self.model.state, given)
             start = self.training if resume and config.checkpoint is None and self.training is not None else resume
             try:
-                with show_progress(progress) as report:
+                with progressing.show_progress(progress) as report:
                     return trainer.fit(self._plain(given), targets, held_out, resume=start, report=report)
             finally:
                 if trainer.has_run:
@@ -597,7 +603,7 @@ class Network(Runner):
         given = self._name_inputs(x, f"{where}, x")
         loss, targets = fit_all_targets(self.outputs, y, settings.get("loss"))
         told = {**settings, "loss": loss}
-        return given, targets, config_of(self.spec, self._probabilities, given, optimizer, schedule, told)
+        return given, targets, training.config_of(self.spec, self._probabilities, given, optimizer, schedule, told)
 
     def _hold_out(self, validation: Sequence[Any], loss: Losses) -> tuple[Any, Any]:
         """Return samples held out, with targets as the loss of the training takes them."""
@@ -608,9 +614,11 @@ class Network(Runner):
         x = self._plain(self._name_inputs(validation[0], "train, validation x"))
         return x, fit_all_targets(self.outputs, validation[1], loss, "train, validation y")[1]
 
-    def _trainer_for(self, config: TrainConfig, after: Trainer | None, crew: Crew | None = None) -> Trainer:
+    def _trainer_for(
+        self, config: TrainConfig, after: looping.Trainer | None, crew: Crew | None = None
+    ) -> looping.Trainer:
         model = self.model
-        return Trainer(
+        return looping.Trainer(
             model, config, frozen=model.frozen, rates=model.learning_rates, y_type=model.result_type, after=after,
             x_type=self._plain(self._types()), outputs=self._names(), crew=crew,
         )  # fmt: skip

@@ -6,7 +6,6 @@ Layer: onnx. Invariant: what is not the model's (a name, dtype, rank or length) 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -16,6 +15,7 @@ from loom.core.conversions import show
 from loom.core.dlpack import is_torch, require_no_gradient
 from loom.core.dtype import lookup, of_numpy
 from loom.core.errors import DTypeError, ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.importers.ports import ArrayInfo, check_names, check_shapes
 from loom.onnx.values import dtype_of_element, element_of_dtype, numpy_of_element
 from loom.tensor.arrays.tensor import Tensor

@@ -5,11 +5,11 @@ Layer: onnx. Invariant: what the installed package does not know is None, or no 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.onnx.values import onnx
 
 __all__ = ["first_opset", "formals", "has_attribute", "newest_opset", "operator_types", "schema_of", "tensor_type"]

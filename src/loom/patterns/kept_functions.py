@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 
 from loom.core.conversions import host_type
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.runtime.chain import Chain
 from loom.runtime.chain.kept import Kept, keep, shares_memory
 from loom.runtime.memory.storage import HostSlot, HostStorage, Storage

@@ -11,7 +11,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 
 from loom.core import options
 from loom.core.errors import ArgumentError, LoomError
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.core.version import __version__
 from loom.proof.cases import LAYERS, Case, cases_of

@@ -7,13 +7,13 @@ all devices, thread counts and vector widths.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.kernels.functions import FUNCTIONS, function
 from loom.patterns.maps.map import gpu_map
 from loom.proof.contexts import CONTEXTS, in_context, operands_of

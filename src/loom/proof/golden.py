@@ -7,9 +7,10 @@ change of the numeric contract, and stands in the changelog.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["SPEC", "Golden", "golden"]
 

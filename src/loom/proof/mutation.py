@@ -15,7 +15,8 @@ from loom.core.dtype import DType, f32, f64
 from loom.core.errors import ArgumentError, near_matches
 from loom.ir.kernel import For, Instr, Kernel, Space, walk
 from loom.ir.passes.rewrite import Rewriter
-from loom.ir.verify import VerifiedKernel, verify
+from loom.ir.verified import VerifiedKernel
+from loom.ir.verify import verify
 from loom.runtime.memory.storage import Storage
 from loom.runtime.plans.plan import Plan, PlanStep
 from loom.runtime.port.device import Device, DeviceInfo, DeviceProgram

@@ -8,11 +8,11 @@ all lanes of a workgroup. Invariant: the bits expected are literals worked out f
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from loom.core.dtype import DType, f32, f64, i32, u32
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.intrinsics import bitcast, clz, mulhi, rint, sqrt
 from loom.kernels.group.join import add, larger, multiply, smaller
 from loom.kernels.maps.literals import divide, first_if_below, subtract

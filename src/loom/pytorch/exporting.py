@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, cast
 
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_list
+from loom.core.late.dataclass import dataclass
 from loom.importers.ports import ArrayInfo
 from loom.pytorch.graph import AtenGraph, AtenNode, Ref, TypeName
 from loom.pytorch.ranges import LEAST, Ranges, Way, open_guards

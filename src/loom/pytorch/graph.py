@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, cast
 
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["AtenGraph", "AtenNode", "Ref", "TypeName", "check_order", "graph_of", "references", "weights_behind"]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from loom.core.arrays import Array
 from loom.core.conversions import show
 from loom.core.dlpack import require_no_gradient
 from loom.core.errors import ArgumentError, DTypeError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.importers.ports import ArrayInfo
 from loom.importers.recordings import GraphPass
 from loom.importers.trainable import TrainableGraph

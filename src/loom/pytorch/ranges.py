@@ -10,10 +10,10 @@ import ast
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 from loom.core.errors import ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.pytorch.graph import AtenGraph, graph_of
 
 __all__ = ["LEAST", "Ranges", "Way", "open_guards", "select", "way_of"]

@@ -9,11 +9,11 @@ from __future__ import annotations
 import html
 import linecache
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.decorator import KernelFunction
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.loading import bounds_of
 from loom.targets.base import Decision
 from loom.targets.llvm.target import LlvmTarget

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["Rows", "rows_along"]
 

@@ -6,10 +6,10 @@ Layer: schedules. Invariant: the same elements in the same places, whoever count
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from loom.core.caps import Caps
 from loom.core.dtype import DType, u32, u64
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.fold import groups
 from loom.kernels.move import compact, compact_threads, join

@@ -7,11 +7,11 @@ alone, and a pair of rows those that the two give as a pair.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import REDUCE_TILE
 from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.fold.deviations import (

@@ -9,7 +9,6 @@ order depend on the length alone.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from loom.core.dtype import DType, f64
 from loom.core.errors import ArgumentError, ShapeError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.core.turns import roots_of_unity
 from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.fft import steps

@@ -6,9 +6,8 @@ often as the longest needs. Invariant: a group's fold has the bits of the fold o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from loom.core.dtype import DType, u32
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import REDUCE_TILE
 from loom.kernels.fold import groups
 from loom.schedules.compact import count_kernels

@@ -10,15 +10,15 @@ Invariant: lengths and ``Caps`` choose the cut, and every cut gives the same bit
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from loom.core.caps import Caps
 from loom.core.dtype import DType
-from loom.ir.verify import VerifiedKernel
+from loom.core.late.dataclass import dataclass
+from loom.ir.verified import VerifiedKernel
 from loom.kernels.functions import EXACT, FUNCTIONS
-from loom.kernels.maps.loops import NestCut, write_loops
 from loom.kernels.maps.nest import (
     BY_CONSTANTS,
     Apply,
@@ -26,6 +26,7 @@ from loom.kernels.maps.nest import (
     Given,
     Load,
     LoopNest,
+    NestCut,
     Number,
     Store,
     Stride,
@@ -77,6 +78,8 @@ def map_kernel(nest: LoopNest, lanes: int) -> tuple[VerifiedKernel, DType]:
 
     ``lanes`` is THREADS or LANES. KernelError if it cannot be applied.
     """
+    from loom.kernels.maps.loops import write_loops
+
     if lanes != THREADS:
         return write_loops(nest, NestCut(lanes))
     found = write_loops(nest, NestCut(THREADS, _TURNS, threads=True, twice=True))
@@ -123,6 +126,8 @@ def plan_strided(nest: LoopNest, lanes: int, *, is_passing: bool = False) -> Str
 
 @lru_cache(maxsize=4096)
 def _kernel(nest: LoopNest, cut: NestCut) -> VerifiedKernel:
+    from loom.kernels.maps.loops import write_loops  # which translates
+
     return write_loops(nest, cut)[0]
 
 

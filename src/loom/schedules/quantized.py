@@ -6,12 +6,12 @@ tile gives the same bits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.caps import Caps
 from loom.core.dtype import f32, u32, u64
 from loom.core.errors import ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.kernels.matmul.direct import FINISH_LANES, finish_chunks
 from loom.kernels.matmul.tiles import BLOCK, CHUNK
 from loom.kernels.precisions import PRECISIONS

@@ -14,7 +14,7 @@ import numpy as np
 
 from loom.core.caps import Caps
 from loom.ir.frontend.decorator import KernelFunction
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 
 __all__ = ["Allocator", "Recorder", "StorageLike", "store"]
 

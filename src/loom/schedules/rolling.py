@@ -5,9 +5,8 @@ Layer: schedules. Invariant: no window is computed from its neighbour by taking 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from loom.core.dtype import DType, f32, f64, i64, u64
+from loom.core.late.dataclass import dataclass
 from loom.kernels.fold.rolling import BLOCK_LANES, DIVIDE_LANES, fold_windows, window_results
 from loom.kernels.types import read_type
 from loom.schedules.recorder import Recorder, StorageLike

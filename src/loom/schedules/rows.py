@@ -12,9 +12,8 @@ from functools import lru_cache
 from loom.core.caps import Caps
 from loom.core.dtype import f32, f64
 from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
-from loom.ir.verify import VerifiedKernel
-from loom.kernels.maps.nest import LoopNest
-from loom.kernels.maps.rows import JOINS, RowCut, write_rows
+from loom.ir.verified import VerifiedKernel
+from loom.kernels.maps.nest import JOINS, LoopNest, RowCut
 from loom.schedules.axis import Rows
 from loom.schedules.fold import Folding
 from loom.schedules.maps import THREADS, Strided, lanes_of, numberless
@@ -50,4 +49,6 @@ def plan_rows(nest: LoopNest, caps: Caps) -> Strided:
 
 @lru_cache(maxsize=1024)
 def _kernel(nest: LoopNest, cut: RowCut) -> VerifiedKernel:
+    from loom.kernels.maps.rows import write_rows  # which translates
+
     return write_rows(nest, cut)

@@ -6,9 +6,8 @@ choose the kernels, and all give the bits of ``kernels.scan.lanes``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from loom.core.dtype import DType, u8, u64
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import SCAN_RUN, SCAN_TILE
 from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.group.clear import CLEAR_LANES, clear_words

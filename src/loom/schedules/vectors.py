@@ -7,11 +7,12 @@ cut gives the same bits.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from loom.core.caps import Caps
 from loom.core.dtype import DType, f16, f32, i8, i32, u32, u64
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import MATMUL_BLOCK as BLOCK
 from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.matmul.grids import Grid

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
 
+from loom.core.late.dataclass import dataclass
 from loom.serve.limits import ServerLimits
 from loom.serve.refusals import busy
 

@@ -10,13 +10,14 @@ import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import LoomError
+from loom.core.late.dataclass import dataclass
 from loom.models.tasks.port import ServedModel, TextTask, TokenStep
 from loom.models.tasks.writer import TextWriter
 from loom.serve.gate import ServerGate, Ticket

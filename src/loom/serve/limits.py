@@ -5,9 +5,10 @@ Layer: serve. Invariant: everything a client can make grow has a limit here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real, whole
 
 __all__ = ["ServerLimits"]

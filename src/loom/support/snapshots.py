@@ -8,10 +8,10 @@ every bit back.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import ArgumentError, DeviceError, StateError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.runtime.memory.storage import Storage, copy_storage
 from loom.runtime.port.budget import LEDGER
 from loom.runtime.units.unit import Unit, turns

@@ -5,9 +5,10 @@ Layer: support. Invariant: asking changes nothing and waits for nothing.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
+from loom.core.late.dataclass import dataclass
 from loom.runtime.chain.kept import kept_programs
 from loom.runtime.port.budget import LEDGER
 from loom.support.parking import POOL

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom.core.errors import ArgumentError, DeviceError, StateError
 from loom.core.given import able, flag, text
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.core.optional import load
 from loom.runtime.memory.frames import Frame, require_shape

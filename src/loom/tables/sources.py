@@ -7,11 +7,11 @@ a text.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import is_list, text
+from loom.core.late.dataclass import dataclass
 from loom.tables.columns.names import ID, quote
 from loom.tables.columns.schema import trash_of
 from loom.tables.columns.types import COLUMN_TYPES, ColumnType

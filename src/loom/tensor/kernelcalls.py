@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Access, Memory
 from loom.runtime.calls.interface import MISSING, Interface, interface_of
 from loom.runtime.chain.extents import groups_of_call, lanes_to_limit
 from loom.runtime.registry import device
-from loom.tensor.arrays.derivatives import derivative
 from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.ops.elementwise import apply, as_number, cast, constant
 from loom.tensor.ops.joining import copy_into, fill
@@ -30,6 +29,7 @@ from loom.tensor.ops.views import broadcast_to
 from loom.tensor.record.draft import BufferView, Draft, DraftBuffer
 from loom.tensor.record.graph import Node, NodeKind, TensorOp, make
 from loom.tensor.record.layout import row_major
+from loom.tensor.record.vjps import derivative
 
 __all__ = ["record_call"]
 

@@ -18,7 +18,6 @@ from loom.kernels.linalg.sparse import SPMM_LANES, SPMM_ROWS, multiply_sparse
 from loom.kernels.maps.nest import number
 from loom.runtime.plans.library import SparseProduct, library_kernel, require_fast
 from loom.runtime.port.device import Device
-from loom.tensor.arrays.derivatives import derivative
 from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.ops.fast import asks_fast
 from loom.tensor.ops.indexing import gather
@@ -26,6 +25,7 @@ from loom.tensor.ops.joining import fill
 from loom.tensor.ops.reductions import sum_of
 from loom.tensor.record.draft import BufferView, Draft
 from loom.tensor.record.graph import NodeKind, TensorOp, as_shape, make, require_tensor
+from loom.tensor.record.vjps import derivative
 
 __all__ = ["CSR", "csr", "spmm"]
 

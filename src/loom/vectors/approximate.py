@@ -11,12 +11,13 @@ small world graphs" (TPAMI 2020).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.late.dataclass import dataclass
 from loom.core.optional import load
 from loom.core.options import thread_count
 from loom.vectors.programs import VectorPrograms

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.late.dataclass import dataclass
 from loom.vectors.given import Id, Meta
 from loom.vectors.growing import GrowingList
 from loom.vectors.known_places import KnownPlace

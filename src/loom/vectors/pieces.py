@@ -6,9 +6,9 @@ Layer: vectors. Invariant: a segment stays on the device while a piece of it is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from loom.core.arrays import Array
+from loom.core.late.dataclass import dataclass
 from loom.runtime.memory.storage import Storage
 from loom.vectors.segments import RowSegment
 

@@ -7,7 +7,7 @@ so that what follows opens no file. Invariant: nothing here knows what a row sta
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from threading import Lock
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.dtype import f32, i8
 from loom.core.given import is_array
+from loom.core.late.dataclass import dataclass
 from loom.core.options import check_bounds
 from loom.kernels.vectors.rank import FACTS
 from loom.runtime.chain import Chain

@@ -9,11 +9,12 @@ score is first, of equal scores the older row.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.late.dataclass import dataclass
 from loom.kernels.vectors.pick import NOTHING
 from loom.vectors.programs import Comparison, SegmentMemory, VectorPrograms
 from loom.vectors.queries import prepare_queries

@@ -11,13 +11,13 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, StateError
+from loom.core.late.dataclass import dataclass
 from loom.runtime.memory.storage import Storage
 from loom.vectors.columns import Condition, MetaColumns
 from loom.vectors.frozen import FrozenStore

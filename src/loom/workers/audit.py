@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from loom.core.errors import DTypeError
 from loom.core.given import is_array, is_list, is_mapping, is_scalar
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real, whole
 from loom.core.numerics import canonical_bits
 

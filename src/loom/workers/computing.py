@@ -10,10 +10,10 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import DeviceError, LoomTimeout
+from loom.core.late.dataclass import dataclass
 from loom.core.tracebacks import warn_caller
 from loom.workers.audit import AuditPlan, WorkerFault
 from loom.workers.members import Member, Members

@@ -9,11 +9,11 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from loom.core.errors import ArgumentError, DeviceError, StateError
+from loom.core.late.dataclass import dataclass
 from loom.core.optional import load
 
 __all__ = ["JoinedRay", "join_ray", "ray_package"]

@@ -10,10 +10,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from loom.core.errors import DeviceError, LoomError
+from loom.core.late.dataclass import dataclass
 from loom.core.tracebacks import warn_caller
 from loom.workers.joining import JoinedRay
 from loom.workers.looking import NAMESPACE

@@ -7,10 +7,11 @@ processors and operating systems there are is no part of them.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import NUMERICS_VERSION
 from loom.core.version import __version__
 from loom.targets.base import compiler_fingerprint

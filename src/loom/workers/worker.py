@@ -11,11 +11,11 @@ import socket
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import ArgumentError, LoomError
 from loom.core.given import is_array, is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.core.optional import require
 from loom.runtime.plans.library import calls_begun
 from loom.workers.audit import result_digest

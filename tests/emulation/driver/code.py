@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from emulation.ptx.memory import EmulationError
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.cpu.code import link
 from loom.runtime.drivers.loading import locations_of
 from loom.targets.base import Artifact, Bounds

@@ -30,7 +30,7 @@ from loom.flow import (
     loom_run,
     loom_write,
 )
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 
 
 def booted(on: str | None = None) -> loom.runtime.units.unit.Unit:

@@ -24,7 +24,7 @@ from loom.flow import (
 )
 from loom.flow.draft import IrBlock, IrValue
 from loom.ir.text import print_kernel
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 
 SEEDS_TABLE = {
     "ir_begin", "ir_entry", "ir_block", "ir_global_id", "ir_const", "ir_const_u", "ir_buf_load",

@@ -17,7 +17,9 @@ from loom.core.dtype import f32, f64, i8, i32, i64, u8, u32
 from loom.ir.frontend.capture import digest_of
 from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.fold.tiles import divide_rows, extreme_tiles, sum_tiles
+from loom.runtime.port import known
 from loom.runtime.port.known import KnownKernel, facts_of, recalled
+from loom.targets.base import hash_sources
 
 TYPES = (u8, i8, u32, i32, i64, f32, f64)
 FACTS = (
@@ -69,6 +71,12 @@ def test_what_was_recalled_stays_so_when_it_is_translated(tmp_path: Path, monkey
     assert recalled(again) is first
 
 
+def test_what_is_known_is_that_of_these_types() -> None:
+    assert hash_sources("core") in known._fingerprint()
+    with pytest.raises(FileNotFoundError):
+        hash_sources("cores")
+
+
 def test_a_kernel_that_reaches_code_of_others_has_no_digest() -> None:
     @loom.kernel
     def mine(x: loom.InOut[loom.f32]) -> None:
@@ -93,11 +101,11 @@ def test_a_captured_value_is_part_of_the_digest(monkeypatch: pytest.MonkeyPatch)
 
 SECOND = """
 import sys, numpy as np, loom
-from loom.ir.frontend.decorator import KernelFunction
+from loom.ir.frontend import translation
 if sys.argv[1] == "warm":
-    def refuse(self, retyped):
-        raise AssertionError(f"{self.name} is translated")
-    KernelFunction._translate = refuse
+    def refuse(function):
+        raise AssertionError(f"{function.name} is translated")
+    translation.translate_kernel = refuse
 x = np.arange(5000, dtype=np.float32)[::-1].copy()
 a = np.arange(64 * 64, dtype=np.float32).reshape(64, 64)
 db = loom.vectors.VectorStore(3, on="cpu")  # whose kernels are not trusted

@@ -13,7 +13,8 @@ import loom
 from loom.core.dtype import f32
 from loom.ir.builder import Builder
 from loom.ir.kernel import Access
-from loom.ir.verify import VerifiedKernel, verify
+from loom.ir.verified import VerifiedKernel
+from loom.ir.verify import verify
 from loom.runtime.chain import Chain
 from loom.runtime.drivers.cpu import device as cpu
 

@@ -19,7 +19,8 @@ import conformance.cases  # noqa: F401 (registers them)
 from conformance.running import load_case, verified
 from conformance.writer import Writer
 from loom.core.dtype import f32, i32, u8, u32, u64
-from loom.ir.verify import VerifiedKernel, verify
+from loom.ir.verified import VerifiedKernel
+from loom.ir.verify import verify
 from loom.targets.base import Bounds
 from loom.targets.llvm.machine import machine, machine_names
 from loom.targets.llvm.target import LlvmTarget

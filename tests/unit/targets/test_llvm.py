@@ -16,7 +16,8 @@ from conformance.writer import Value, Writer
 from loom.core.dtype import i32, u8, u32, u64
 from loom.core.errors import ArgumentError
 from loom.ir.passes.uniformity import analyse_uniformity
-from loom.ir.verify import VerifiedKernel, verify
+from loom.ir.verified import VerifiedKernel
+from loom.ir.verify import verify
 from loom.runtime.drivers.cpu import CpuDevice
 from loom.targets.base import Bounds
 from loom.targets.llvm.lower import lower, vector_width

@@ -11,6 +11,7 @@ import pytest
 from loom import tensor
 from loom.core.dtype import f32
 from loom.ir.kernel import Access
+from loom.kernels.maps import loops
 from loom.kernels.maps.nest import Coordinate, Load, LoopNest, Store, apply_operation
 from loom.schedules import maps
 from loom.schedules.maps import LANES, THREADS, plan_strided
@@ -49,8 +50,8 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[LoopNest]]:
         made.append(nest)
         return write_loops(nest, cut)
 
-    write_loops = maps.write_loops
-    monkeypatch.setattr(maps, "write_loops", write)
+    write_loops = loops.write_loops
+    monkeypatch.setattr(loops, "write_loops", write)
     maps._kernel.cache_clear()
     yield made
     maps._kernel.cache_clear()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from json import loads as parse
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+
+from loom.core.late.dataclass import dataclass
 
 if TYPE_CHECKING:
     from loom.export import FrozenFunction, FrozenKernel, FrozenNetwork

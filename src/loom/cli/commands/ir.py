@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from loom.ir.verify import VerifiedKernel
+    from loom.ir.verified import VerifiedKernel
     from loom.targets.base import Target
 
 __all__ = ["compile_kernel", "ir"]

@@ -11,13 +11,13 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import loom
+from loom.core.late.dataclass import dataclass
 
 if TYPE_CHECKING:
     from loom.runtime.port.device import Device

@@ -9,7 +9,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 import loom
 from loom.cli.demos import demo as job
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.nn.formats import convert_model
 
 __all__ = ["OPTIONS", "MenuOption", "option_of"]

@@ -17,7 +17,8 @@ from loom.core.errors import ArgumentError, LoomError, near_matches
 from loom.ir.frontend.base.annotations import BufferType
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Kernel
-from loom.ir.verify import VerifiedKernel, verify
+from loom.ir.verified import VerifiedKernel
+from loom.ir.verify import verify
 
 __all__ = ["list_kernels", "load_kernel", "load_object"]
 

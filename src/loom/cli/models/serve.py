@@ -6,7 +6,6 @@ Layer: cli.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +14,7 @@ import typer
 from loom.cli.models import asking
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import one_of
+from loom.core.late.dataclass import dataclass
 
 if TYPE_CHECKING:
     from loom.models.tasks import ServedModel

@@ -6,13 +6,13 @@ stored means the same numbers everywhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.core.narrow.floats import decode_floats
 from loom.core.narrow.packing import unpack
 from loom.core.narrow.types import NumericKind, NumericType

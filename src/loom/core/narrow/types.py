@@ -7,7 +7,6 @@ on every machine, whatever the byte order.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from loom.core.dtype import DType
 from loom.core.errors import DTypeError, near_matches
 from loom.core.given import is_array, is_scalar
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["TYPES", "NumericKind", "NumericType", "numeric_type"]
 

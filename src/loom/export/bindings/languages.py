@@ -6,8 +6,10 @@ Layer: export. Invariant: what a language's package holds is said here and in it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib.resources import files as resources
+
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["LANGUAGES", "Language", "Library"]
 

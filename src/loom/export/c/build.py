@@ -8,10 +8,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from loom.core.errors import ArgumentError, StateError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.core.optional import require
 
 __all__ = ["FLAGS", "PLATFORMS", "Platform", "link", "link_shim", "platform_of", "require_threads", "zig"]

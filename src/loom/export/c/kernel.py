@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import Guarantee
 from loom.core.version import __version__
 from loom.export.c.build import Platform, link

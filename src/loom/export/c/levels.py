@@ -7,17 +7,18 @@ Invariant: levels differ in speed and size, never in bits.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, Protocol
 
 from loom.core.caps import Caps
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.export.c.build import Platform
 from loom.export.frozen import Image, require_quiet
 from loom.ir.kernel import For, Instr, While, walk
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.loading import load_artifact, locations_of
 from loom.runtime.port.cache import ArtifactCache
 from loom.targets.base import Artifact, Bounds, Site

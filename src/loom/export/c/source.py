@@ -6,11 +6,11 @@ Layer: export. Invariant: all of it depends on the network and the settings alon
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.core.version import __version__
 from loom.export.c.text import RESERVED, TYPES, unique
 from loom.export.frozen import FrozenProgram, Image, Named

@@ -6,19 +6,19 @@ Layer: export. Invariant: the C text depends on the network, the settings and th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any, Protocol
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.export.c.levels import Compiled
 from loom.export.c.source import CODES, manifest, ports_in_order, wrappers
 from loom.export.c.text import byte_table, quote, source_text, table
 from loom.export.frozen import ALIGNMENT, FrozenDispatch, FrozenProgram, Image, Named, Region, round_up
 from loom.export.network import FrozenNetwork
 from loom.formats.safetensors import DIGEST_KEY, NO_DIGEST, encode_header
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.nn.base.resumption import PROGRESS, PROGRESS_NUMBERS
 from loom.nn.train.losses import PADDING
 from loom.nn.weights.saved import KEPT, network_metadata, training_metadata

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loom.core.errors import ArgumentError, FileError
 from loom.core.given import flag
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.core.numerics import NUMERICS_VERSION
 from loom.core.optional import require

@@ -6,11 +6,11 @@ Layer: export. Invariant: the same model gives the same bytes, and no file is wr
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loom.core.errors import FileError
+from loom.core.late.dataclass import dataclass
 from loom.export.onnx.writing.writer import WHERE, Initializer
 from loom.onnx.values import element_of_dtype, onnx
 from loom.storage.atomic import replace_file

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, cast
 
 from loom import tensor
 from loom.core.dtype import dtype_of, f32
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_list, is_mapping, items
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.export.kernel import FrozenKernel
 from loom.export.network import FrozenNetwork

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
+from loom.core.late.dataclass import dataclass
 from loom.export.c.build import FLAGS, platform_of, require_threads, zig
 from loom.export.c.kernel import kernel_header, kernel_manifest, kernel_source
 from loom.export.c.levels import Optimize, compile_levels, objects_of

@@ -21,7 +21,7 @@ from loom.export.c.source import ports_in_order
 from loom.export.frozen import FrozenDispatch, FrozenProgram, Image, Region, require_quiet
 from loom.export.network import FrozenNetwork
 from loom.ir.kernel import Instr, walk
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.probes.probes import PROBES
 from loom.runtime.drivers.rows.words import cut_groups, fill_words
 from loom.targets.base import Bounds

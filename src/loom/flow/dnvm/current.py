@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from loom.core.arrays import Array
 from loom.core.errors import StateError
 from loom.core.given import flag
+from loom.core.late.dataclass import dataclass
 from loom.flow.dnvm.reading import read_samples
 from loom.nn.network import Document, Network
 from loom.nn.train.loop.trainer import Trainer

@@ -12,10 +12,10 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from loom.core.late.dataclass import dataclass
 from loom.formats.vectors.manifest import VERSION, broken
 from loom.storage.disk import Disk
 

@@ -27,7 +27,8 @@ from loom.ir.frontend.host.plain import Impure, name_of, text
 from loom.ir.frontend.inlining import Inlining
 from loom.ir.frontend.instead import instead_of, is_pattern, same_as
 from loom.ir.frontend.intrinsics import INTRINSICS
-from loom.ir.frontend.lanefunctions import LaneFunction, operands_of
+from loom.ir.frontend.lanecalls import operands_of
+from loom.ir.frontend.lanefunctions import LaneFunction
 from loom.ir.kernel import Instr, Memory
 from loom.ir.ops import OPS, Effect, Op
 

@@ -10,53 +10,22 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import cached_property, update_wrapper
 from types import FunctionType
-from typing import Any, ClassVar, TypeVar, cast, overload
+from typing import Any, ClassVar, overload
 
 import numpy as np
 
-from loom.core.arithmetic import ordinary_arithmetic
-from loom.core.dtype import DType, i64, u32
-from loom.core.errors import ArgumentError, KernelTypeError, StateError, SyntaxNotSupported
-from loom.core.fixed import Fixed
+from loom.core.dtype import DType
+from loom.core.errors import ArgumentError, KernelTypeError, StateError
 from loom.core.given import flag, is_int, is_list, is_tuple
 from loom.core.numerics import Guarantee
 from loom.core.tracebacks import brief
-from loom.ir.builder import Builder
-from loom.ir.constants import fits
-from loom.ir.frontend.base.annotations import Absent, BufferType, resolve_annotations, scalar_type
-from loom.ir.frontend.base.values import AxesView, Retype, Static
-from loom.ir.frontend.data.structs import info_of, is_struct
+from loom.ir.frontend.base.annotations import resolve_annotations
 from loom.ir.frontend.generic import choose_by_name, choose_types, is_choice, substitute, unchosen, variables_of
-from loom.ir.frontend.names import FunctionNames
-from loom.ir.frontend.scope import mutable_names
-from loom.ir.frontend.source import function_source, keep_source, names_of
-from loom.ir.frontend.translator import Translator
-from loom.ir.kernel import Kernel, LaneOrder, Loc
-from loom.ir.verify import VerifiedKernel, verify
+from loom.ir.frontend.source import keep_source
+from loom.ir.kernel import Kernel, LaneOrder
+from loom.ir.verified import VerifiedKernel
 
-__all__ = ["KernelFunction", "kernel", "settle_types"]
-
-_MOST_TRANSLATIONS = 4096
-_Result = TypeVar("_Result")
-
-
-@ordinary_arithmetic()
-def settle_types(where: str, translate: Callable[[dict[Any, DType]], _Result]) -> _Result:
-    """Return what ``translate`` gives once the types of all weak locals, its argument, are settled."""
-    retyped: dict[Any, DType] = {}
-    for _ in range(_MOST_TRANSLATIONS):
-        try:
-            return translate(retyped)
-        except Retype as request:
-            retyped[request.key] = request.dtype
-            if request.index:
-                retyped[request.key, "index"] = request.dtype
-        except RecursionError:
-            raise SyntaxNotSupported(
-                where, "expressions or statements are nested too deeply", expected="some hundred levels at most",
-                remedy="Split it, with locals for intermediate results",
-            ) from None  # fmt: skip
-    raise KernelTypeError(where, "the types of its locals do not settle", remedy="Annotate them")
+__all__ = ["KernelFunction", "kernel"]
 
 
 class KernelFunction:
@@ -77,14 +46,14 @@ class KernelFunction:
     ) -> None:
         update_wrapper(self, fn)
         self.fn = fn
-        self._text = keep_source(fn)
-        self._types = types or {}
+        self.text = keep_source(fn)
+        self.types = types or {}
         self.name = fn.__name__.strip("<>") + (f"[{','.join(map(_type_name, types.values()))}]" if types else "")
         self.workgroup = workgroup
         self.vjp = vjp
         """The kernel that gives gradients of recorded calls."""
         self._written = resolve_annotations(fn, names) if annotations is None else annotations
-        self.annotations = substitute(self._written, self._types)
+        self.annotations = substitute(self._written, self.types)
         self.variables = variables_of(self.annotations)
         """The type variables that are still to be chosen."""
         self._instances: dict[tuple[Any, ...], KernelFunction] = {}
@@ -118,7 +87,7 @@ class KernelFunction:
                 self.fn, self.workgroup, {}, trusted=self._trusted, guarantee=self._guarantee, order=self._order,
                 vjp=vjp, types=found, annotations=self._written,
             )  # fmt: skip
-            made._text = self._text
+            made.text = self.text
             made = self._instances.setdefault(key, made)
         return made
 
@@ -135,99 +104,17 @@ class KernelFunction:
         """The kernel as translated, not yet verified."""
         if self.variables:
             raise unchosen(f"kernel {self.name!r}", self.variables)
-        return settle_types(f"kernel {self.name!r}", self._translate)
+        from loom.ir.frontend.translation import translate_kernel  # a kernel that is recalled is not translated
+
+        return translate_kernel(self)
 
     @cached_property
     @brief
     def verified(self) -> VerifiedKernel:
         """The kernel, verified; raises KernelError with the line and the remedy."""
+        from loom.ir.verify import verify  # nor verified
+
         return verify(self.ir)
-
-    def _translate(self, retyped: dict[Any, DType]) -> Kernel:
-        from loom.ir.frontend.unsigned import refuse_unsigned  # only where a kernel is translated
-
-        source = function_source(self.fn, self._text)
-        builder = Builder(self.name, self.workgroup, Loc(source.file, source.line))
-        translator = Translator(builder, retyped)
-        translator.types = self._types
-        parameters = self._parameters(builder)
-        mutable = mutable_names(source.body, set(parameters))
-        frame = FunctionNames(source, names_of(self.fn), mutable, 0, is_kernel=True, function=self.fn)
-        translator.frames.append(frame)
-        self._declare(builder, translator, parameters)
-        translator.body(source.body)
-        return refuse_unsigned(builder.finish(trusted=self._trusted, guarantee=self._guarantee, order=self._order))
-
-    def _parameters(self, builder: Builder) -> list[str]:
-        signature = inspect.signature(self.fn, follow_wrapped=False)
-        for name, parameter in signature.parameters.items():
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                raise builder.error("a kernel has a fixed number of parameters", "a name", f"*{name}", "Name each one")
-            if parameter.default is not parameter.empty and isinstance(self.annotations.get(name), BufferType):
-                raise builder.error(
-                    f"buffer {name!r} has a default", f"{name} alone", f"{name} = {parameter.default!r}",
-                    "Bind it with each dispatch",
-                )  # fmt: skip
-        return list(signature.parameters)
-
-    def _declare(self, builder: Builder, translator: Translator, parameters: list[str]) -> None:
-        for name in parameters:
-            annotation = self.annotations.get(name)
-            if annotation is None:
-                raise KernelTypeError(
-                    builder.where(), f"parameter {name!r} has no type",
-                    expected="In[f32], Out[f32], InOut[f32] or a dtype",
-                    remedy=f"Annotate it, for example {name}: loom.In[loom.f32]",
-                )  # fmt: skip
-            if isinstance(annotation, BufferType):
-                self._buffer(builder, translator, name, annotation)
-                if name in translator.frame.mutable:
-                    raise builder.error(
-                        f"buffer {name!r} is assigned", f"{name}[...] = value, or another name", f"{name} = ...",
-                        "A parameter stands for one buffer throughout",
-                    )  # fmt: skip
-        for name in parameters:
-            annotation = self.annotations[name]
-            if annotation is Absent:
-                translator.frame.names[name] = Static(None)
-            elif not isinstance(annotation, BufferType):
-                if is_struct(annotation):
-                    raise builder.error(
-                        f"parameter {name!r} is a record", "a buffer of one, or its fields", annotation.__name__,
-                        f"Declare {name}: In[{annotation.__name__}], or a parameter for each field",
-                    )  # fmt: skip
-                dtype = scalar_type(annotation, builder.where())
-                default = self._default(builder, name, dtype)
-                value = builder.emit("param", attr=builder.param(name, dtype, default=default))
-                translator.assign_name(name, value)
-        for name in parameters:
-            view = translator.frame.names.get(name)
-            if isinstance(view, AxesView):
-                lengths = (builder.param(f"{name}.shape.{k}", u32, extent=(name, k)) for k in range(len(view.shape)))
-                shape = tuple(translator.typing.index(builder.emit("param", attr=length)) for length in lengths)
-                translator.frame.names[name] = AxesView(view.memory, shape, view.kind)
-
-    def _buffer(self, builder: Builder, translator: Translator, name: str, given: BufferType) -> None:
-        """Declare a buffer; of several dimensions, or of records, what stands for it awaits its lengths."""
-        kind = given.dtype if is_struct(given.dtype) else None
-        ndim = given.ndim or (1 if kind is not None else 0)
-        record = "" if kind is None else info_of(kind).record.text
-        fixed = given.dtype if isinstance(given.dtype, Fixed) else None
-        dtype = u32 if kind else i64 if fixed else cast("DType", given.dtype)
-        memory = builder.buffer(name, dtype, given.access, ndim=ndim, record=record, fixed=fixed)
-        is_view = ndim > 1 or kind is not None
-        translator.frame.names[name] = AxesView(memory, (Static(0),) * ndim, kind) if is_view else memory
-
-    def _default(self, builder: Builder, name: str, dtype: DType) -> Any:
-        """Return the default of a parameter, which must fit its type; None if it has none."""
-        default: Any = inspect.signature(self.fn, follow_wrapped=False).parameters[name].default
-        if default is inspect.Parameter.empty:
-            return None
-        if not fits(default, dtype):
-            raise builder.error(
-                f"the default of {name!r} does not fit", dtype, repr(default), f"Give one of type {dtype}"
-            )
-        return default
 
     launch: ClassVar[Callable[..., Any] | None] = None
     """What a call does: ``runtime.calls`` tells."""

@@ -7,7 +7,7 @@ anything else is only bound where every lane passes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import FunctionType, ModuleType
 from typing import Any, TypeVar, cast
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from loom.core.dtype import SCALARS, DType, f32
 from loom.core.errors import KernelTypeError, VerifyError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.ir.builder import Builder
 from loom.ir.frontend.base.values import (
     Operand,

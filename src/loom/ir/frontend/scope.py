@@ -8,7 +8,9 @@ Invariant: the decision depends on the syntax alone.
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["mutable_names"]
 

@@ -14,12 +14,12 @@ import inspect
 import linecache
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType
 from typing import Any, cast
 
 from loom.core.errors import SyntaxNotSupported
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["FunctionSource", "function_source", "keep_source", "names_of"]
 

@@ -12,17 +12,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from loom.ir.interp.debugger import Debug, current_debug, debug
-from loom.ir.interp.options import Options
 
 if TYPE_CHECKING:
     from loom.ir.interp.dispatch import HANDLERS, interpret
+    from loom.ir.interp.options import Options
 
 __all__ = ["HANDLERS", "Debug", "Options", "current_debug", "debug", "interpret"]
 
 
 def __getattr__(name: str) -> Any:
     """Load the interpreter itself when it is first needed; every launch asks only for the debug switch."""
-    if name not in ("HANDLERS", "interpret"):
+    if name not in ("HANDLERS", "Options", "interpret"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from loom.ir.interp import dispatch
 

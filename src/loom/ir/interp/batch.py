@@ -8,12 +8,13 @@ are never changed in place, so a value read earlier keeps its bits.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 import numpy as np
 
 from loom.core.errors import KernelFault
+from loom.core.late.dataclass import dataclass
 from loom.ir.interp.cells import Cells, local_cells
 from loom.ir.interp.masks import Array, Mask
 from loom.ir.interp.options import Options

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from loom.core.numbers import whole
-from loom.ir.interp.options import Options
+from loom.core.late.dataclass import dataclass
+
+if TYPE_CHECKING:
+    from loom.ir.interp.options import Options
 
 __all__ = ["CURRENT", "Debug", "current_debug", "debug"]
 
@@ -73,6 +74,9 @@ def debug(
     >>> current_debug() is None
     True
     """
+    from loom.core.numbers import whole
+    from loom.ir.interp.options import Options  # every launch asks for the switch, few turn it
+
     if lane is not None:
         lane = whole(lane, "loom.debug, lane", least=0)
     breakpoints = [breakpoints] if not isinstance(breakpoints, Iterable) else breakpoints

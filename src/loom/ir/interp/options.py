@@ -5,8 +5,10 @@ Layer: ir. Invariant: options never change the bits a faultless kernel computes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, TextIO
+
+from loom.core.late.dataclass import dataclass
 
 if TYPE_CHECKING:
     from loom.ir.kernel import Instr

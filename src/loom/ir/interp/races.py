@@ -9,11 +9,10 @@ an element, stay on record for the whole dispatch. Where equal stores are no rac
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from loom.core.errors import RaceDetected
+from loom.core.late.dataclass import dataclass
 from loom.ir.faults import make_fault
 from loom.ir.interp.batch import Batch
 from loom.ir.interp.cells import Cells

@@ -7,9 +7,8 @@ Invariant: whatever buffers hold, the same lanes make a settled access, at the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from loom.core.fixed import MOST_HELD
+from loom.core.late.dataclass import dataclass
 from loom.ir.forward import Forward
 from loom.ir.kernel import (
     Break,

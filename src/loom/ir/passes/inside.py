@@ -11,10 +11,10 @@ Source: P. Cousot and R. Cousot, "Abstract interpretation", POPL 1977 (intervals
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.ir.constants import constant_value
 from loom.ir.forward import Forward
 from loom.ir.kernel import (

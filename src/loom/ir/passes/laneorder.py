@@ -13,13 +13,13 @@ call of a kernel where neither is known is tried first (``runtime.calls.trials``
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import gcd
 from typing import NamedTuple
 
 import numpy as np
 
 from loom.core.errors import VerifyError
+from loom.core.late.dataclass import dataclass
 from loom.ir.constants import constant_value
 from loom.ir.forward import Forward
 from loom.ir.kernel import (

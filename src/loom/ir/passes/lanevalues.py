@@ -7,12 +7,12 @@ can be compared lane by lane. Invariant: a value this module cannot describe exa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.ir.constants import constant_value
 from loom.ir.kernel import For, If, Instr, Kernel, Variable, While, operations, walk_blocks
 

@@ -11,7 +11,8 @@ from dataclasses import replace
 from loom.core.dtype import bool_, u32
 from loom.ir.kernel import Block, If, Instr, Param
 from loom.ir.ops import OPS
-from loom.ir.verify import VerifiedKernel, verify
+from loom.ir.verified import VerifiedKernel
+from loom.ir.verify import verify
 
 __all__ = ["limit"]
 

@@ -10,9 +10,9 @@ Invariant: what passes here has the bits of ``mul`` and ``add``.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from loom.core.errors import VerifyError
+from loom.core.late.dataclass import dataclass
 from loom.ir.constants import constant_value
 from loom.ir.kernel import Instr, Kernel, Memory, Space, Variable, assignments, operations
 

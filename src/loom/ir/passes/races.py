@@ -9,12 +9,12 @@ while running. Invariant: no false alarm for a guard this module does not unders
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from loom.core.errors import VerifyError
+from loom.core.late.dataclass import dataclass
 from loom.ir.forward import Forward
 from loom.ir.kernel import (
     Break,

@@ -10,9 +10,10 @@ element i is scalar ``i * lanes + c``.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from loom.core.dtype import DType, i64, u64
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Instr, Kernel, Memory, Variable, operations
 from loom.ir.passes.rewrite import Rewriter
 

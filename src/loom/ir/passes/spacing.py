@@ -8,9 +8,9 @@ said to be apart is, also where indexes come around.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeAlias, cast
 
+from loom.core.late.dataclass import dataclass
 from loom.ir.constants import constant_value
 from loom.ir.kernel import For, Instr, Kernel, Memory, Space
 from loom.ir.passes.lanevalues import LaneEvaluator, LaneValue, is_group

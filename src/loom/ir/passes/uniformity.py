@@ -10,8 +10,9 @@ reduced to structured control flow, where a scope's nesting depth replaces the d
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from loom.core.late.dataclass import dataclass
 from loom.ir.forward import Forward
 from loom.ir.kernel import (
     Block,

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from loom.core.caps import Caps
 from loom.core.dtype import DType, f32, u32, u64
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import MATMUL_BLOCK, MATMUL_CHUNK, REDUCE_TILE
 from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel

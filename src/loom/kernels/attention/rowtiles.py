@@ -6,11 +6,11 @@ Layer: kernels. Invariant: a query, feature or position outside is +0, or of a s
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.caps import Caps
 from loom.core.dtype import DType, f32, u32, u64
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.intrinsics import private, select, static_range
 from loom.kernels.attention.cached import PAGE
 from loom.kernels.matmul.grids import Grid

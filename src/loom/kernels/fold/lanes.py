@@ -10,11 +10,11 @@ its own, whichever kernel made it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from loom.core.dtype import DType, f32, u32
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
 from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel

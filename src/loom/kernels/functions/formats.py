@@ -8,10 +8,10 @@ left in a kernel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.dtype import DType, f32, f64, i32, i64, u32, u64
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["FORMATS", "Format", "format_of"]
 

@@ -11,45 +11,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import FunctionType
 from typing import Any, cast
 
 from loom.core.dtype import DType, f32, u32
+from loom.core.late.dataclass import dataclass
 from loom.ir.builder import Builder
 from loom.ir.frontend.base.values import Operand, describe
-from loom.ir.frontend.decorator import settle_types
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.source import FunctionSource, function_source
+from loom.ir.frontend.translation import settle_types
 from loom.ir.frontend.translator import Translator
 from loom.ir.kernel import Block, Instr, Loc, Memory, walk
 from loom.ir.ops import OPS
-from loom.ir.verify import VerifiedKernel, verify
+from loom.ir.verified import VerifiedKernel
+from loom.ir.verify import verify
 from loom.kernels.functions import EXACT, FUNCTIONS, function
-from loom.kernels.maps.nest import Apply, Coordinate, Given, Load, LoopNest, Number, Store, Told, Value
+from loom.kernels.maps.nest import Apply, Coordinate, Given, Load, LoopNest, NestCut, Number, Store, Told, Value
 from loom.kernels.maps.rounding import emit_convert, emit_moved
 from loom.kernels.types import held_type
 
-__all__ = ["MAP", "Made", "NestCut", "NestWriter", "name_of", "write_loops"]
+__all__ = ["MAP", "Made", "NestWriter", "name_of", "write_loops"]
 
 MAP = "gpu_map"
 """What takes functions of the user."""
-
-
-@dataclass(frozen=True, slots=True)
-class NestCut:
-    """Lanes of a group, and the rows, or elements a lane, that it takes in ``turns``.
-
-    ``tail``: how many of the last axes the lanes run along. ``threads``: lanes take elements of the whole shape, a
-    group's breadth apart; ``twice``: groups that have all of them do not test for each.
-    """
-
-    lanes: int
-    turns: int = 1
-    tail: int = 1
-    threads: bool = False
-    twice: bool = False
 
 
 def write_loops(nest: LoopNest, cut: NestCut) -> tuple[VerifiedKernel, DType]:

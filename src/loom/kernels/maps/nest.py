@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from struct import pack, unpack
 from types import FunctionType
@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from loom.core.dtype import DType
 from loom.core.errors import DTypeError
+from loom.core.late.dataclass import dataclass
 from loom.ir.constants import constant_bits, constant_value
 from loom.ir.kernel import Access
 from loom.ir.ops import OPS, Accepts
@@ -26,6 +27,7 @@ from loom.kernels.types import held_type
 __all__ = [
     "BY_CONSTANTS",
     "ELEMENTWISE",
+    "JOINS",
     "OPERATIONS",
     "Apply",
     "Coordinate",
@@ -33,7 +35,9 @@ __all__ = [
     "Given",
     "Load",
     "LoopNest",
+    "NestCut",
     "Number",
+    "RowCut",
     "Store",
     "Stride",
     "Told",
@@ -53,6 +57,8 @@ OPERATIONS: tuple[str, ...] = tuple(
 """Operations of the IR that a map takes by name."""
 ELEMENTWISE: tuple[str, ...] = (*OPERATIONS, *FUNCTIONS, *EXACT)
 """Everything a map takes by name."""
+JOINS = {"sum": "add", "max": "max", "min": "min"}
+"""Folds, and the operations of the IR that join two of their elements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,3 +241,27 @@ def one_value(operation: str | FunctionType | DType, operands: Sequence[tuple[DT
         values.append(Load(len(arrays), 0, (1,)) if is_array else Given(len(values) - len(arrays), dtype))
         arrays += [dtype] * is_array
     return map_nest([*values, apply_operation(operation, tuple(range(len(values))))], arrays)
+
+
+@dataclass(frozen=True, slots=True)
+class NestCut:
+    """Lanes of a group, and the rows, or elements a lane, that it takes in ``turns``.
+
+    ``tail``: how many of the last axes the lanes run along. ``threads``: lanes take elements of the whole shape, a
+    group's breadth apart; ``twice``: groups that have all of them do not test for each.
+    """
+
+    lanes: int
+    turns: int = 1
+    tail: int = 1
+    threads: bool = False
+    twice: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RowCut:
+    """Rows of a group, and how many elements a lane makes before it folds the first; ``held``: all, and keeps them."""
+
+    rows: int
+    together: int
+    held: bool

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from loom.core.dtype import DType, bool_, f32, f64, i32, i64, u32, u64
+from loom.core.late.dataclass import dataclass
 from loom.core.philox import MULTIPLIERS, ROUNDS, WEYL
 from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel

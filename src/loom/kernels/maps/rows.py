@@ -9,33 +9,32 @@ bits of ``kernels.fold.lanes``, every other value those of ``loops``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from loom.core.dtype import DType
 from loom.core.numerics import REDUCE_LANES
 from loom.ir.builder import Builder
-from loom.ir.frontend.decorator import settle_types
+from loom.ir.frontend.translation import settle_types
 from loom.ir.kernel import Instr, Memory, Variable
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.kernels.fold.lanes import FOLDS
-from loom.kernels.maps.loops import MAP, Made, NestCut, NestWriter
-from loom.kernels.maps.nest import Apply, Coordinate, Folded, Load, LoopNest, Store, known_strides
+from loom.kernels.maps.loops import MAP, Made, NestWriter
+from loom.kernels.maps.nest import (
+    JOINS,
+    Apply,
+    Coordinate,
+    Folded,
+    Load,
+    LoopNest,
+    NestCut,
+    RowCut,
+    Store,
+    known_strides,
+)
 
-__all__ = ["JOINS", "RowCut", "write_rows"]
+__all__ = ["write_rows"]
 
-JOINS = {"sum": "add", "max": "max", "min": "min"}
-"""Folds, and the operations of the IR that join two of their elements."""
 _TELLERS = 8
 """Lanes that join eight accumulators each; every lane joins what they leave."""
-
-
-@dataclass(frozen=True, slots=True)
-class RowCut:
-    """Rows of a group, and how many elements a lane makes before it folds the first; ``held``: all, and keeps them."""
-
-    rows: int
-    together: int
-    held: bool
 
 
 def write_rows(nest: LoopNest, cut: RowCut) -> VerifiedKernel:

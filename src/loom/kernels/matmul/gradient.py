@@ -8,11 +8,11 @@ window read it adds +0. Invariant: the bits are those of ``sum_windows`` of the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from loom.core.dtype import DType, f32, u32
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.base.annotations import Absent, In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, private, select, shared, static_range

@@ -8,11 +8,12 @@ Source of the cut: Volkov and Demmel, "Benchmarking GPUs to Tune Dense Linear Al
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from loom.core.caps import Caps
 from loom.core.dtype import f32
+from loom.core.late.dataclass import dataclass
 from loom.kernels.matmul.slabs import QUAD
 from loom.kernels.matmul.tiles import BLOCK, CHUNK
 from loom.kernels.types import ProductTypes

@@ -12,10 +12,10 @@ section 3.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.dtype import f32, i32, u32
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.intrinsics import bitcast, select, static_range
 from loom.kernels.matmul.digits import INFINITE, inverse_of, rounding_of
 from loom.kernels.matmul.pack import factor_of

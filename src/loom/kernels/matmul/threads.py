@@ -10,11 +10,11 @@ Source of products through tables: Chetlur et al., "cuDNN: Efficient Primitives 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from loom.core.dtype import DType, f32, u32
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.base.annotations import Absent, In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, group_id, private, shared, static_range

@@ -10,11 +10,11 @@ Source of the cut: Goto and van de Geijn, "Anatomy of High-Performance Matrix Mu
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.caps import Caps
 from loom.core.dtype import DType, f64, u64
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import MATMUL_BLOCK as BLOCK
 from loom.core.numerics import MATMUL_CHUNK as CHUNK
 from loom.ir.frontend.intrinsics import (

@@ -11,11 +11,11 @@ q8: t = s. q12: t = 4032 hh - 63 ll + 64 x, of x = (h + l)(h' + l'). q24: nine p
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from loom.core.dtype import f32, i32, i64, u32
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, fma, group_id, local_id, private, shared, static_range, tile_product

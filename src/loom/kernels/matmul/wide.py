@@ -12,11 +12,11 @@ be worked out modulo 2^32, where 64 / -63 is a whole number. q24: nine products 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from loom.core.dtype import f32, i32, i64, u32
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import (

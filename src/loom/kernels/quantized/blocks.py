@@ -8,13 +8,13 @@ reference dequantises to; blocks whose scales are products are held with those p
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.dtype import f16, f32
+from loom.core.late.dataclass import dataclass
 from loom.kernels.quantized.forms import BlockForm
 
 __all__ = ["ENCODINGS", "QUANTISERS", "BlockEncoding", "dequantised", "quantise"]

@@ -9,12 +9,11 @@ Invariant: what a form says is where numbers lie and what they mean, never how t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.dtype import DType, f16, f32
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["FILLED", "LANES", "BlockForm", "pack_blocks", "unpack_blocks"]
 

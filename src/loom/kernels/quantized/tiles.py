@@ -6,10 +6,10 @@ Layer: kernels. Invariant: a tile changes speed, never bits.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.dtype import DType, u64
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.intrinsics import local_id, static_range
 from loom.kernels.quantized.forms import LANES
 

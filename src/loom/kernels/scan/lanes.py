@@ -20,11 +20,11 @@ Sources: Kogge and Stone, "A Parallel Algorithm for the Efficient Solution of a 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from loom.core.dtype import DType, u8, u32
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import SCAN_RUN, SCAN_TILE
 from loom.ir.frontend.base.annotations import Absent, In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel

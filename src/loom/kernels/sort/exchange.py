@@ -12,10 +12,10 @@ the packed counters of D. Merrill and A. Grimshaw, "High performance and scalabl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.dtype import DType, u32, u64
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.intrinsics import barrier, local_id, private, select, static_range
 from loom.kernels.group.join import sum_lanes
 

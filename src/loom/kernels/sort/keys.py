@@ -9,10 +9,10 @@ Source: the float mapping is that of M. Herf, "Radix Tricks" (2001); NaNs are se
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.dtype import DType, lookup, u8, u32, u64
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.intrinsics import select
 
 __all__ = ["DIGITS", "DIGIT_BITS", "Order", "Records"]

@@ -8,7 +8,6 @@ Invariant: a total has the bits of the matrix product of that precision (docs/nu
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.dtype import f32, i8, i32, u32
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import MATMUL_BLOCK as BLOCK
 from loom.ir.frontend.base.annotations import In, InOut
 from loom.ir.frontend.decorator import KernelFunction, kernel

@@ -9,11 +9,12 @@ from both kernels, whatever the panel.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from loom.core.dtype import DType, f32, i32, u32
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import MATMUL_BLOCK as BLOCK
 from loom.ir.frontend.base.annotations import In, InOut, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.formats.checkpoint import Checkpoint
 
 __all__ = ["settings_of_shapes"]

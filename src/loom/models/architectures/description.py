@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from loom.core.errors import ArgumentError, FileError, ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.core.tracebacks import warn_caller
 from loom.formats.checkpoint import Checkpoint
 from loom.models.architectures.settings import ModelSettings

@@ -6,11 +6,11 @@ Layer: models. Invariant: one table has all families; what is none of them is re
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_int
+from loom.core.late.dataclass import dataclass
 from loom.formats.opening import Checkpoint, open_checkpoint
 from loom.models.architectures.bare import settings_of_shapes
 from loom.models.architectures.bert import describe_bert

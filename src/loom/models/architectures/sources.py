@@ -10,7 +10,6 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import NotFinite
+from loom.core.late.dataclass import dataclass
 from loom.core.process.thread_pools import ThreadPool
 from loom.formats.checkpoint import Checkpoint
 

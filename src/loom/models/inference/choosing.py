@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence as Several
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom import tensor
 from loom.core.errors import LoomError, NotFinite, ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.models.inference.programs import PassPrograms, Shown, round_shown
 from loom.models.inference.request import Request
 from loom.models.sampling import SamplingConfig, SamplingState, TokenChoice, logprobs_of, room

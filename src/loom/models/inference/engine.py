@@ -12,7 +12,6 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ import numpy as np
 from loom.core.dtype import DType, dtype_of
 from loom.core.errors import ArgumentError, StateError
 from loom.core.given import flag
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.kernels.attention.cached import MOST_POSITIONS, PAGE
 from loom.models.inference.asked import WHERE as _WHERE

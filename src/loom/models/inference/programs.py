@@ -7,13 +7,13 @@ numbers that it is fed, so that no length is ever compiled. Invariant: rows do n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom import tensor
 from loom.core.dtype import f32
+from loom.core.late.dataclass import dataclass
 from loom.kernels.attention.cached import PAGE
 from loom.models.inference.cache import PageStore, PassCache, device_parameter
 from loom.models.inference.requirements import CausalNetwork

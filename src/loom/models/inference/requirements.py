@@ -7,10 +7,10 @@ of the layer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from loom.core.dtype import f32
 from loom.core.errors import ArgumentError, LoomError
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec import Layer, NetworkSpec, Shared
 from loom.nn.spec.layers.attention import MultiHeadAttention
 from loom.nn.spec.layers.combine import Combine, Merge

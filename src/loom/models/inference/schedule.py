@@ -8,8 +8,9 @@ so that the first always goes on. Invariant: what is chosen changes when a token
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from loom.core.late.dataclass import dataclass
 from loom.kernels.attention.cached import PAGE
 from loom.models.inference.choosing import TokenState
 from loom.models.inference.pages import PagePool

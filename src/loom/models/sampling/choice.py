@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, NotFinite, ShapeError
 from loom.core.given import items
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.kernels.sampling import draw, weights
 from loom.models.sampling.state import SamplingState, idle

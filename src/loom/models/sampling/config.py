@@ -6,12 +6,13 @@ Layer: models. Invariant: a config is checked when it is made, so that whoever h
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping, items, text
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real, whole
 
 __all__ = ["MOST_BIAS", "MOST_STOPS", "SamplingConfig"]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import NUMERICS_VERSION
 from loom.core.version import __version__
 from loom.models.receipts import Receipt, canonical_json, embedding_receipt

@@ -7,11 +7,12 @@ that computes nothing. Invariant: what a model writes depends on what it is give
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 import numpy as np
 
+from loom.core.late.dataclass import dataclass
 from loom.models.receipts import ModelIdentity
 
 __all__ = ["Decoder", "ServedModel", "TextConstraint", "TextTask", "TextWriting", "TokenScore", "TokenStep"]

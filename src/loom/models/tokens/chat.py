@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_list, is_mapping, is_scalar
+from loom.core.late.dataclass import dataclass
 from loom.core.optional import require
 from loom.models.tokens.sandbox import Exhausted, rendering
 from loom.models.tokens.templates import compile_template

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["TokenBytes", "pieces_of"]
 

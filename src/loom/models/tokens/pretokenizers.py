@@ -8,9 +8,8 @@ Source: the tokenizers published with these models; llama.cpp's ``llama-vocab.cp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from loom.core.errors import ArgumentError, near_matches
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["PreTokenizer", "pre_tokenizer"]
 

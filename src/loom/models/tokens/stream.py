@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from loom.core.given import items, text
+from loom.core.late.dataclass import dataclass
 from loom.models.tokens.pieces import TokenBytes
 
 __all__ = ["StopMatcher", "StreamDecoder"]

@@ -7,10 +7,11 @@ backend, as a text that lost its end in silence would be another text.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.core.optional import load, require
 
 __all__ = ["Vocabulary", "begin_and_end", "build", "tokenizers"]

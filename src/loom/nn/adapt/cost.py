@@ -8,11 +8,12 @@ from the network's document, the mode and the model's numbers alone, never from 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.nn.inspect import blueprint_of
 from loom.nn.spec import parse

@@ -6,13 +6,13 @@ noise alone, not on who looks. Invariant: elements come of exactly rounded opera
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom.core.errors import ArgumentError
 from loom.core.given import one_of
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real, whole
 from loom.core.philox import philox
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import product
 from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.given import flag, is_mapping, items, one_of
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real, whole
 from loom.nn.adapt.cost import CostModel, Costs
 from loom.nn.adapt.learner import BLOCK, Learner

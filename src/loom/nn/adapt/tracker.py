@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import ArgumentError, StateError
 from loom.core.given import flag, text
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.nn.adapt.clock import RealClock
 

@@ -7,7 +7,6 @@ Invariant: with a virtual clock, a trial's numbers follow from learner, weights,
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import NotFinite
+from loom.core.late.dataclass import dataclass
 from loom.nn.adapt.clock import RealClock, VirtualClock
 from loom.nn.adapt.cost import Costs
 from loom.nn.adapt.learner import Learner, one_hot

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.late.dataclass import dataclass
 from loom.tensor import Tensor
 
 __all__ = ["Seen", "TapLayout", "Taps", "Viewer", "Viewers", "lay_out", "readable"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import TracebackType
 from typing import Any, Protocol, cast
 
@@ -17,6 +17,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, DTypeError, StateError, near_matches
 from loom.core.given import is_int
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real
 from loom.nn.base.watch import Seen, Viewers
 from loom.nn.spec import NetworkSpec, Shared

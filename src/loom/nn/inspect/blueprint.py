@@ -10,10 +10,11 @@ import enum
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, cast
 
 from loom import tensor
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.nn.inspect.cost import Cost, cost_of
 from loom.nn.layers import Context

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from loom.core.late.dataclass import dataclass
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 from loom.tensor.program import Drafted

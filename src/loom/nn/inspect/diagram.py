@@ -10,9 +10,9 @@ import enum
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec import Layer, NetworkSpec, NodeSpec, Shape, Shared
 
 __all__ = ["diagram_of"]

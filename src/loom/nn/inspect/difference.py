@@ -6,13 +6,14 @@ Layer: nn. Invariant: two networks are equal here exactly if their documents and
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.given import is_list, is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.nn.base.digests import digest_of
 from loom.nn.spec import to_document
 from loom.nn.weights.model import Model

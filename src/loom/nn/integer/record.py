@@ -9,12 +9,13 @@ the same exponents.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias
 
 from loom import tensor
 from loom.core.dtype import DType, i8, i16, i32, i64
 from loom.core.errors import ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.nn.base.random import RandomStream
 from loom.nn.integer.fixed import MOST_SHIFT, Exponent, align, bit_length, larger, narrow, round_even, round_random
 from loom.tensor import Tensor

@@ -6,10 +6,10 @@ Layer: nn. Invariant: the product with the weight has the bits it has without ad
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from loom import tensor
+from loom.core.late.dataclass import dataclass
 from loom.nn.base.random import keep_mask
 from loom.tensor import Tensor
 from loom.tensor.neural.quantized import QuantizedTensor

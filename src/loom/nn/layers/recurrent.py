@@ -12,13 +12,13 @@ import functools
 import math
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom import tensor
 from loom.core.errors import ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.nn.layers.registry import Context, Key, Weights, layer, zeros
 from loom.nn.spec import Shape
 from loom.nn.spec.layers.recurrent import GRU, LSTM, RNN, States

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any, Protocol, cast
 
 import numpy as np
 
 from loom.core.dtype import DType
 from loom.core.errors import StateError
+from loom.core.late.dataclass import dataclass
 from loom.kernels.precisions import FULL
 from loom.nn.base.random import RandomStream, normals, uniforms
 from loom.nn.layers.adapters import AdaptedWeight
@@ -24,7 +28,6 @@ from loom.runtime.port.device import Device
 from loom.tensor import Tensor
 from loom.tensor import zeros as zero_tensor
 from loom.tensor.ops.precision import precision
-from loom.tensor.ops.random import random_words
 
 __all__ = ["Cache", "Carried", "Context", "ForwardPass", "Key", "Known", "Weights", "init", "layer", "zeros"]
 
@@ -210,6 +213,8 @@ class Context:
 
         A micro-batch takes the words that its samples have in the whole batch, whose elements go sample by sample.
         """
+        from loom.tensor.ops.random import random_words  # few layers draw
+
         if self.record.step is None:
             raise StateError(
                 f"loom.nn, layer {self.name!r}", "training draws random numbers", expected="the number of the step",
@@ -231,8 +236,20 @@ class Known:
     any_dtype: bool = False
 
 
-LAYERS: dict[type[Layer], Known] = {}
-"""Config class -> its functions."""
+class _Layers(dict[type[Layer], Known]):
+    """Config class -> its functions, which load when they are asked for: the file called as the config's, else all."""
+
+    def __missing__(self, config: type[Layer]) -> Known:
+        own = config.__module__.rpartition(".")[2]
+        families = [found.name for found in iter_modules([str(Path(__file__).parent)])]
+        for family in sorted(families, key=lambda name: name != own):
+            import_module(f"loom.nn.layers.{family}")
+            if config in self:
+                return self[config]
+        raise KeyError(config)
+
+
+LAYERS = _Layers()
 
 
 def _nothing(config: Layer, shapes: dict[str, Shape], key: Key) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Layer: nn. Invariant: all of them follow from the confusion matrix, whose counts
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from loom.core.arrays import Array, read_as
 from loom.core.dtype import i64
 from loom.core.errors import ArgumentError, ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.nn.measure.labels import all_labels, names_of, number_labels, read_labels, require_as_many
 
 __all__ = ["Averages", "ClassReport", "accuracy", "classification_report", "confusion_matrix", "report_of"]

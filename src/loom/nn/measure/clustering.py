@@ -8,7 +8,7 @@ host, in doubles, in the samples' order. Invariant: clusters depend on samples, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -18,6 +18,7 @@ from loom.core.arrays import Array
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError
 from loom.core.given import one_of
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real, whole
 from loom.nn.measure.labels import read_labels, require_as_many
 from loom.nn.measure.tables import exponent_of, permutation, read_rows, scale, slabs, word

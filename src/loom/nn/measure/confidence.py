@@ -5,13 +5,14 @@ Layer: nn. Invariant: a bin takes probabilities above its lower edge and up to i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, cast
 
 import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.nn.measure.labels import read_labels, read_scores, require_as_many
 

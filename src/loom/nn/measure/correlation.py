@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from loom.core.arrays import Array
 from loom.core.dtype import DType, f64
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import is_int, is_list, is_mapping, items, one_of
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real, whole
 from loom.nn.measure.tables import exponent_of, read_rows, scale
 from loom.runtime.port.device import Device

@@ -11,7 +11,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ from loom.core.arrays import Array, read_as
 from loom.core.dtype import f64, i64
 from loom.core.errors import ArgumentError, DTypeError, FileError, ShapeError
 from loom.core.given import is_list, is_mapping, one_of, path
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.formats.file_writes import write_file
 

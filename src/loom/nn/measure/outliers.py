@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ from loom.core.arrays import Array, read_as
 from loom.core.dtype import f32, f64
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping, one_of
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real
 from loom.nn.inspect.activity import Observation
 from loom.nn.measure.clustering import Clusters, kmeans, nearest_centroid

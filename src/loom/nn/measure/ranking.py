@@ -6,7 +6,7 @@ threshold.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import one_of
+from loom.core.late.dataclass import dataclass
 from loom.nn.measure.labels import (
     all_labels,
     as_list,

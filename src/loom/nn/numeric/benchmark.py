@@ -7,7 +7,7 @@ element, against the output there with stored weights, in deviation metrics. Inv
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, EmptyError
 from loom.core.given import is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.core.narrow import TYPES, NumericType, numeric_type
 from loom.nn.base.random import normals, uniforms
 from loom.nn.numeric.storage import store_weights

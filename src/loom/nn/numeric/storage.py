@@ -6,7 +6,6 @@ Layer: nn. Invariant: names and shapes stay; a weight that is not stored is left
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import prod
 from typing import Any
@@ -18,6 +17,7 @@ from loom.core.conversions import widen
 from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, LoomError, near_matches
 from loom.core.given import is_list, is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.core.narrow import TYPES, NumericType, StoredArray, numeric_type, store
 from loom.formats.tensor_error import TensorError, error_of
 from loom.nn.spec import NetworkSpec

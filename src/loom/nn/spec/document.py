@@ -20,7 +20,6 @@ from loom.nn.spec.base.text import load
 from loom.nn.spec.layers.scale import Scale
 from loom.nn.spec.network import NetworkSpec
 from loom.nn.spec.older.pieces import Conversion
-from loom.nn.spec.older.reader import read_older
 from loom.nn.spec.reader import FORMAT, read_network, write_network
 
 __all__ = [
@@ -116,6 +115,8 @@ def read_any(value: JsonValue, place: Place, *, saved: bool = False) -> Conversi
         place.wrong("an object", value)
         return None
     if "format" not in value:
+        from loom.nn.spec.older.reader import read_older
+
         return read_older(value, place, saved=saved)
     if value["format"] != FORMAT:
         near = near_matches(str(value["format"])[:100], [FORMAT])

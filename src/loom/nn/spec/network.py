@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.formats.json_text import JsonObject, brief
 from loom.nn.spec.base.fields import Config, Record, choice, field_of, flag, free, several, size
 from loom.nn.spec.base.layer import Layer, Part, Shape, Shared

@@ -22,7 +22,6 @@ from loom.nn.spec.base.problems import Place, Reading
 from loom.nn.spec.base.text import load
 from loom.nn.spec.document import read_any, sample_shape
 from loom.nn.spec.older.pieces import Conversion
-from loom.nn.spec.older.weights import read_old_weights
 from loom.nn.spec.reader import FORMAT, write_network
 from loom.nn.spec.snapshot import ID, OLDER_KIND, SavedModel, read_training, write_training
 
@@ -175,6 +174,8 @@ def _read_weights(
 ) -> dict[str, Array]:  # fmt: skip
     """Return the weights; those in another type than the network's are put into ``stored`` as well."""
     if value["fmt"] != FORMAT:
+        from loom.nn.spec.older.weights import read_old_weights
+
         return read_old_weights(value, config, found, place, notes)
     for key in value:
         if key not in ("fmt", "tensors", *IGNORED):

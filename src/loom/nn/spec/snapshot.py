@@ -6,10 +6,11 @@ Layer: nn. Invariant: arrays of a training that the network's own weights are, a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from loom.core.arrays import Array
+from loom.core.late.dataclass import dataclass
 from loom.core.narrow import StoredArray
 from loom.formats.json_tensors import read_tensor, write_tensor
 from loom.formats.json_text import JsonObject, JsonValue

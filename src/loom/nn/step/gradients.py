@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from loom import tensor
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec import Shared
 from loom.nn.step.record import record_back
 from loom.nn.step.wiring import Wiring

@@ -7,7 +7,6 @@ loss or gradient is NaN or infinite moves the buffers and no weight.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -17,6 +16,7 @@ from loom import tensor
 from loom.core.arrays import Array
 from loom.core.dtype import DType, f64, i32
 from loom.core.errors import ArgumentError, ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec import Shape
 from loom.nn.step.gradients import Gradients, record_gradient_then, spread
 from loom.nn.step.programs import StepPrograms

@@ -7,9 +7,10 @@ Invariant: of what a tick reads nothing is of the same tick.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from loom import tensor
+from loom.core.late.dataclass import dataclass
 from loom.nn.layers import Carried, Context
 from loom.nn.step.wiring import Wiring
 from loom.nn.weights.model import Model

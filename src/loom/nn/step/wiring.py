@@ -7,11 +7,12 @@ made at a tick is read at the next one and never at the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import items
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec import NetworkSpec
 
 __all__ = ["Wiring"]

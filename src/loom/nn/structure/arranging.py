@@ -6,12 +6,12 @@ Layer: nn. Invariant: each layer takes what the one before gives; where several 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import Any
 
 from loom.core.errors import SpecError
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.layer import Shape
 from loom.nn.structure.layers import read_one
 from loom.nn.structure.recognising import Guess

@@ -6,7 +6,6 @@ Layer: nn. Invariant: choices depend on the masks alone; of equals the first by 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real, whole
 from loom.nn.network import Network
 from loom.nn.structure.build import require_network

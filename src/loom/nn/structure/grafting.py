@@ -7,12 +7,12 @@ changed, unless their weights are shared.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import ceil, sqrt
 from typing import Any
 
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import flag, is_list, is_tuple
+from loom.core.late.dataclass import dataclass
 from loom.formats.json_text import JsonObject
 from loom.nn.network import Network
 from loom.nn.spec import NetworkSpec, to_document

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import prod
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, DTypeError, LoomError
 from loom.core.given import is_list, is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.core.tracebacks import warn_caller
 from loom.formats.stored_weights import read_tensors
 from loom.formats.whole_files import file_bytes

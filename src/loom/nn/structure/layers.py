@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import is_array, is_list, is_mapping, is_scalar, is_tuple
+from loom.core.late.dataclass import dataclass
 from loom.formats.json_text import JsonObject, JsonValue
 from loom.nn.spec.base.fields import Config, value_fields, write_object
 from loom.nn.spec.base.layer import LAYERS, NODE_KEYS, Layer, read_layer, write_layer

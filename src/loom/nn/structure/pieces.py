@@ -6,11 +6,11 @@ Layer: nn. Invariant: every weight of a layer that is taken has one new name, an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_int, is_list, is_mapping, is_tuple
+from loom.core.late.dataclass import dataclass
 from loom.formats.json_text import JsonObject
 from loom.nn.spec import NetworkSpec, to_document
 from loom.nn.spec.base.layer import Shape, keys_of_names

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from loom.core.arrays import Array
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["Guess", "ModuleArrays", "group_by_module", "guess_of", "in_order"]
 

@@ -8,7 +8,7 @@ Source: K. Jamieson and A. Talwalkar, "Non-stochastic best arm identification an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, NotFinite, ShapeError
 from loom.core.given import is_list, is_tuple
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import real, whole
 from loom.nn.network import Network
 from loom.nn.structure.generating import generate, parameters_of

@@ -6,7 +6,6 @@ Layer: nn. Invariant: a choice depends on the seed, the network's number and how
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any, TypeVar
 
@@ -15,6 +14,7 @@ import numpy as np
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import flag, is_int, is_list, is_tuple
+from loom.core.late.dataclass import dataclass
 from loom.core.philox import philox
 from loom.nn.base.random import RandomStream
 from loom.nn.spec import Activation

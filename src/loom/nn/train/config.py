@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, cast
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.kernels.precisions import check_precision
 from loom.nn.train.losses import Loss, loss_of
 from loom.nn.train.lossscale import compute_name, start_of_scale

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, cast
 
 import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import NotFinite, StateError
+from loom.core.late.dataclass import dataclass
 from loom.nn.measure.classes import ClassReport, report_of
 from loom.nn.measure.confidence import Calibration, calibration
 from loom.nn.measure.deviation import DeviationMetrics, deviation_metrics

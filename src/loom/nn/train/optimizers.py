@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy as np
 from loom import tensor
 from loom.core.dtype import DType, f32, f64
 from loom.core.errors import ArgumentError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.nn.train.scalars import flag, real
 from loom.tensor import Tensor
 

@@ -7,11 +7,11 @@ follows from the settings, the number of samples, the seed and the epoch alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.late.dataclass import dataclass
 from loom.core.philox import philox
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.samples import batches

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Protocol
 
@@ -18,6 +17,7 @@ from loom import tensor
 from loom.core.arrays import Array
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.kernels.precisions import FULL, check_precision
 from loom.nn.base.watch import TapLayout, Viewers, lay_out
 from loom.nn.train.config import TrainConfig

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -18,6 +17,7 @@ from loom.core.conversions import convert, show, widen
 from loom.core.dtype import DType, f32, i32
 from loom.core.errors import ArgumentError, EmptyError, NotFinite, ShapeError
 from loom.core.given import is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.nn.train.losses import CHANCE_LOSSES
 
 __all__ = [

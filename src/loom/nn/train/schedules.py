@@ -8,7 +8,7 @@ depends on the host's libm.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from decimal import Decimal, localcontext
 from numbers import Integral
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.core.turns import cos_sin_of_ratio
 from loom.nn.train.scalars import real
 

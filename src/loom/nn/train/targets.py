@@ -7,7 +7,6 @@ independent ones, or numbers; where it would mean nothing, it is refused before 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from loom.core.arrays import Array, read_array
 from loom.core.conversions import widen
 from loom.core.errors import ArgumentError, ShapeError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec import Meaning, NetworkSpec, NumberKind
 from loom.nn.train.losses import CHANCE_LOSSES, NEXT_TOKEN, PADDING, Loss, loss_of
 from loom.nn.train.samples import WHOLE, by_name, for_each

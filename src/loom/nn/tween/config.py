@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import is_list, is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.nn.train.losses import Loss, loss_of
 from loom.nn.train.optimizers import SGD, Optimizer
 from loom.nn.train.scalars import flag, real, whole

@@ -5,8 +5,10 @@ Layer: nn. Measurement, on the host. Invariant: all of it is of the pass before 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
+
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["LinkReport", "TweenReport"]
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError, NotFinite, ShapeError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec import NetworkSpec
 from loom.nn.train.loop.history import History
 from loom.nn.train.loop.progress import show_progress

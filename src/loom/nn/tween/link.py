@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from loom import tensor
 from loom.core.dtype import f32
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec import Layer, Shape
 from loom.nn.tween.config import TweenConfig
 from loom.tensor import Tensor

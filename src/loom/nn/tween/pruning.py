@@ -7,8 +7,9 @@ layers are left whole. Invariant: the first and the last are never pruned.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec import NetworkSpec, NodeSpec, Shared
 from loom.nn.tween.config import TweenConfig
 

@@ -7,11 +7,12 @@ of a node is summed (signals) or averaged (targets). Invariant: an update whose 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import reduce
 
 from loom import tensor
 from loom.core.dtype import DType, f32
+from loom.core.late.dataclass import dataclass
 from loom.nn.layers import Context
 from loom.nn.spec import Layer, NodeSpec, Shared
 from loom.nn.tween.config import TweenConfig

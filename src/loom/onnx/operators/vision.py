@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom import tensor as lt
+from loom.core.late.dataclass import dataclass
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.tensor.arrays.tensor import Tensor
 

@@ -6,9 +6,10 @@ Layer: patterns. Invariant: each number is what the function of its name in ``lo
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
+from loom.core.late.dataclass import dataclass
 from loom.patterns.array_calls import Arrays
 from loom.patterns.reduce import gpu_max, gpu_min
 from loom.patterns.stats import mean, quantile, std

@@ -5,10 +5,10 @@ Layer: patterns. Invariant: keys are equal as numbers are, -0 being +0, and all 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.dtype import DType, u32
+from loom.core.late.dataclass import dataclass
 from loom.kernels.fold.groups import close_runs, merge_keys, split_keys
 from loom.kernels.sort.keys import Order
 from loom.patterns.array_calls import Arrays, element, first

@@ -6,7 +6,6 @@ Layer: patterns. Invariant: a kernel does what its function meant when it was as
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -14,10 +13,11 @@ import numpy as np
 
 from loom.core.dtype import DType
 from loom.core.errors import OutOfBounds
+from loom.core.late.dataclass import dataclass
 from loom.core.options import check_bounds
 from loom.ir.frontend.meaning import function_meaning
 from loom.ir.interp.debugger import current_debug
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.kernels.maps.nest import LoopNest, one_value
 from loom.runtime.calls.knownlengths import Lengths, Settled
 from loom.runtime.chain import Chain

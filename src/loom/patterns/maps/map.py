@@ -8,7 +8,6 @@ and its element i depends on the operands' elements i alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache, partial
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, cast
@@ -22,6 +21,7 @@ from loom.core.arrays import read_as
 from loom.core.conversions import host_type, show, widen
 from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.core.tracebacks import brief
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.intrinsics import INTRINSICS

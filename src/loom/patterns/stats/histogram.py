@@ -6,7 +6,6 @@ Layer: patterns. Invariant: the counts are those of comparing every element with
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.dtype import DType, f64, u8
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_int
+from loom.core.late.dataclass import dataclass
 from loom.kernels.move.histogram import MOST_GUESSED
 from loom.kernels.types import real_type
 from loom.patterns.array_calls import Arrays

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
@@ -17,10 +17,11 @@ import numpy as np
 
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.given import is_list
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Memory, Param
 from loom.ir.passes.limit import limit
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.calls.knownlengths import Lengths, Settled
 from loom.runtime.chain.arguments import bound_shape, encode_params, verified_kernel
 from loom.runtime.chain.extents import groups_for, groups_of_call, lanes_along, lanes_to_limit, sizes_for

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loom.ir.kernel import Memory, Param
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 
 if TYPE_CHECKING:
     from loom.ir.passes.inside import Launch, Proof

@@ -15,7 +15,7 @@ import numpy as np
 from loom.core.errors import KernelFault, RaceDetected
 from loom.ir.constants import constant_value
 from loom.ir.kernel import Memory
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.calls.data import CallBuffer
 from loom.runtime.chain.extents import Array
 from loom.runtime.chain.meetings import TRIAL

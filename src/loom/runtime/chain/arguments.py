@@ -23,7 +23,7 @@ from loom.core.given import is_array
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Kernel, Memory, Param
 from loom.ir.records import record_of
-from loom.ir.verify import VerifiedKernel, verify
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.memory.storage import Storage, TypedStorage
 from loom.runtime.port.device import Device
 from loom.runtime.port.elements import Readable
@@ -39,6 +39,8 @@ def verified_kernel(kernel: Any, where: str) -> VerifiedKernel:
     if isinstance(kernel, VerifiedKernel):
         return kernel
     if isinstance(kernel, Kernel):
+        from loom.ir.verify import verify  # functions are verified when they are translated
+
         return verify(kernel)
     if isinstance(kernel, (bytes, str, os.PathLike)):
         from loom.runtime.plans.foreign import foreign_kernel

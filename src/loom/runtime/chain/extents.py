@@ -10,20 +10,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import is_array, is_list
+from loom.core.late import late
 from loom.core.numbers import whole
 from loom.ir.kernel import Instr, Memory
 from loom.ir.ops import Effect
-from loom.ir.passes.reach import Reach, WrapsAround, reach_of
 from loom.ir.records import record_of
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.plans.foreign import ForeignKernel
+
+if TYPE_CHECKING:
+    from loom.ir.passes import reach as reaching
+    from loom.ir.passes.reach import Reach
+else:
+    reaching = late("loom.ir.passes", "reach")
 
 __all__ = ["Array", "groups_for", "groups_of", "groups_of_call", "lanes_along", "lanes_to_limit", "sizes_for"]
 
@@ -60,7 +66,7 @@ def sizes_for(
     if not reach.loose:
         try:
             lanes = reach.lanes(_values(kernel, params[0]), _lengths(kernel, elements), written=True)
-        except WrapsAround:
+        except reaching.WrapsAround:
             return groups, None
     elif _by_axes(reach):
         lanes = _measure(kernel, elements, params, where, lambda _kernel, lanes: tuple(lanes))
@@ -73,7 +79,7 @@ def sizes_for(
 def _measure(kernel: VerifiedKernel, elements: Sequence[int], params: Array, where: str, measure: _Measure) -> Any:
     try:
         return _groups_for(kernel, elements, params, where, measure)
-    except WrapsAround as error:
+    except reaching.WrapsAround as error:
         raise ArgumentError(
             where, f"the guard's limit {error.text} wraps around, and keeps no lane out", got=error.given,
             expected="a limit of at least 0",
@@ -171,7 +177,7 @@ def _reach(kernel: VerifiedKernel) -> Reach | str:
     found = _known.get(kernel)
     if found is None:
         foreign = isinstance(kernel, ForeignKernel)
-        found = _known[kernel] = "its code is not Loom's" if foreign else reach_of(kernel.kernel)
+        found = _known[kernel] = "its code is not Loom's" if foreign else reaching.reach_of(kernel.kernel)
     return found
 
 
@@ -236,7 +242,7 @@ def lanes_to_limit(
     if not isinstance(reach, str) and not reach.loose:
         try:
             found = reach.lanes(_values(kernel, np.array(words, np.uint64)), _lengths(kernel, elements))
-        except WrapsAround:
+        except reaching.WrapsAround:
             found = ()
         told = (asked and n <= size for asked, n, size in zip(reach.asked, found, sizes, strict=True))
         if 0 in found or (found and all(a or b for a, b in zip(is_whole, told, strict=True))):

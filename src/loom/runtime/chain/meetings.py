@@ -9,7 +9,7 @@ decide otherwise the next time is told (``Doubt.text``).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -17,10 +17,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from loom.core.errors import KernelFault, RaceDetected
+from loom.core.late.dataclass import dataclass
 from loom.ir.constants import constant_value
 from loom.ir.interp import Options
 from loom.ir.kernel import Instr, Memory, walk
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.chain.extents import Array
 from loom.runtime.memory.storage import HostSlot
 from loom.runtime.plans.dispatch import Binding, Dispatch

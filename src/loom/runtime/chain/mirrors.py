@@ -8,7 +8,6 @@ whoever waited for a run finds its results where the data were given.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from loom.core.arrays import plain, share
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_array, is_scalar
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Memory
 from loom.runtime.borrowed import borrowed
 from loom.runtime.memory.storage import HostStorage, Storage

@@ -20,7 +20,7 @@ from loom.core.numerics import Guarantee
 from loom.core.process.bound import ProcessBound
 from loom.core.tracebacks import brief, brief_class, brief_context
 from loom.ir.kernel import Access, Memory, Space
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.chain.arguments import (
     bound_shape,
     check_binding,

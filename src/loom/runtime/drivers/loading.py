@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from loom.core import options
 from loom.ir.kernel import walk
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.port.cache import ArtifactCache
 from loom.targets.base import Artifact, Bounds
 

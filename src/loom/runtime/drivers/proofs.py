@@ -15,7 +15,7 @@ import numpy as np
 
 from loom.ir.kernel import Kernel, Param
 from loom.ir.passes.inside import Launch, Proof
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.loading import bounds_of
 from loom.runtime.plans.dispatch import Dispatch
 from loom.runtime.plans.foreign import ForeignKernel

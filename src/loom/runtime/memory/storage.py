@@ -8,7 +8,6 @@ place. Who uses storage, and in which order, is in ``order``: whatever reads or 
 from __future__ import annotations
 
 from ctypes import addressof, c_char
-from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -17,6 +16,7 @@ from loom.core.arrays import read_array
 from loom.core.dtype import DType, f32
 from loom.core.errors import DeviceError, DTypeError, ShapeError
 from loom.core.given import is_int
+from loom.core.late.dataclass import dataclass
 from loom.core.numbers import whole
 from loom.core.process.bound import BoundStorage
 from loom.runtime.memory.order import Uses, touching, uses_at

@@ -7,13 +7,14 @@ nothing here checks, plans or runs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from loom.core.errors import StateError
-from loom.ir.verify import VerifiedKernel
+from loom.core.late.dataclass import dataclass
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.memory.storage import Storage
 
 __all__ = ["Binding", "Dispatch", "Segment"]

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from loom.core.dtype import u32
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import Guarantee
 from loom.ir.kernel import Access, Block, Kernel, Memory, Param, Space
-from loom.ir.passes.uniformity import Uniformity
-from loom.ir.verify import VerifiedKernel
-from loom.targets.spirv.reflect import ForeignModule, reflect
+from loom.ir.verified import VerifiedKernel
+
+if TYPE_CHECKING:
+    from loom.targets.spirv.reflect import ForeignModule
 
 __all__ = ["ForeignKernel", "foreign_kernel"]
 
@@ -65,6 +67,9 @@ def foreign_kernel(source: bytes | str | os.PathLike[str], where: str) -> Foreig
 
 @lru_cache(maxsize=256)
 def _kernel(data: bytes, name: str) -> ForeignKernel:
+    from loom.ir.passes.uniformity import Uniformity
+    from loom.targets.spirv.reflect import reflect  # few kernels are modules of others
+
     module = reflect(data, f"SPIR-V module {name!r}")
     access = {(True, True): Access.READ_WRITE, (True, False): Access.READ, (False, True): Access.WRITE}
     buffers = tuple(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError, KernelFault, ShapeError
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 
 __all__ = [
     "check_indirect_groups",

@@ -9,16 +9,16 @@ none was.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Protocol
 
 from loom.core.dtype import DType, bf16, f16, f32, u32
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import Guarantee
 from loom.ir.kernel import Access, Block, Kernel, Memory, Space
 from loom.ir.passes.uniformity import Uniformity
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 
 __all__ = [
     "DenseProduct", "LibraryKernel", "SparseProduct", "calls_begun", "library_kernel", "note_begun", "refuse_library",

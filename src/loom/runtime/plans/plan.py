@@ -9,11 +9,11 @@ Invariant: any order of execution that keeps the waits gives the same memory.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import Guarantee
 from loom.runtime.memory.storage import Storage
 from loom.runtime.plans.dispatch import Dispatch, Segment

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -77,6 +79,9 @@ def cache_folder() -> Path:
     chosen = options.cache_directory()
     if chosen is not None:
         return Path(chosen)
+    if sys.platform == "linux" and "ANDROID_DATA" not in os.environ:  # as platformdirs has it, which loads for 5 ms
+        home = os.environ.get("XDG_CACHE_HOME", "")
+        return Path(home if os.path.isabs(home) else os.path.expanduser("~/.cache"), "loom-compute", "kernels")
     from platformdirs import user_cache_dir
 
     return Path(user_cache_dir("loom-compute", appauthor=False)) / "kernels"

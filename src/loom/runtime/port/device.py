@@ -7,10 +7,11 @@ it can run, runs it, and tells what came out. Invariant: nothing here knows a de
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from loom.core.caps import Caps
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import Guarantee
 from loom.runtime.memory.storage import Storage
 

@@ -19,9 +19,9 @@ from loom.ir.frontend.capture import digest_of
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Access, Kernel, Memory, Param, Space
 from loom.ir.passes.uniformity import Uniformity
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.port.cache import ArtifactCache, cache_folder
-from loom.targets.base import Artifact, compiler_fingerprint
+from loom.targets.base import Artifact, compiler_fingerprint, hash_sources
 
 __all__ = ["KnownKernel", "recalled"]
 
@@ -120,7 +120,4 @@ def _cache(folder: Path) -> ArtifactCache:
 @cache
 def _fingerprint() -> str:
     """Return a hash of what gives kernels their meaning: the compiler, and the types it computes with."""
-    digest = hashlib.sha256(compiler_fingerprint().encode())
-    for path in sorted((Path(__file__).parents[1] / "core").glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return compiler_fingerprint() + hash_sources("core")

@@ -7,16 +7,14 @@ them, whatever thread ran which lane; the fault raised is the first in that orde
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom.core.dtype import DType, lookup
 from loom.core.errors import DeviceError, KernelFault
-from loom.ir.faults import assertion_failed, out_of_bounds
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Loc
-from loom.ir.message import format_message
 from loom.targets.base import LOG_HEADER_WORDS, LOG_WORDS_BEFORE_VALUES, Site
 
 __all__ = ["LOG_WORDS", "SILENT", "Outcome", "new_log", "read_log"]
@@ -93,6 +91,8 @@ def _entries(words: np.ndarray[Any, Any], end: int, sites_of: Callable[[int], tu
 def _line(entry: _Entry) -> str:
     dtypes = [lookup(name) for name in entry.site.dtypes]
     values = [_value(w, t) for w, t in zip(entry.words, dtypes, strict=True)]
+    from loom.ir.message import format_message
+
     return format_message(entry.site.pieces, values, dtypes)
 
 
@@ -109,6 +109,8 @@ def _unknown_fault() -> KernelFault:
 
 
 def _fault(entry: _Entry) -> KernelFault:
+    from loom.ir.faults import assertion_failed, out_of_bounds
+
     site = entry.site
     loc = Loc(site.file, site.line)
     if site.kind == "loops":

@@ -10,14 +10,13 @@ What it adjusts and when: docs/guide/profiling.md, "Pacing".
 from __future__ import annotations
 
 import os
-import statistics
 import threading
 import time
 import weakref
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.core.process.forks import hold_over_forks
 
 if TYPE_CHECKING:
@@ -95,7 +94,9 @@ class Pacer:
     def _learn(self, took: float) -> None:
         self._learning.append(took)
         if len(self._learning) >= LEARNT:
-            self.baseline = statistics.median(self._learning)
+            from statistics import median  # of many modules, once a device
+
+            self.baseline = median(self._learning)
             self._learning = []
 
     def _slow_down(self, took: float) -> None:

@@ -6,18 +6,16 @@ by itself. Invariant: profiling changes no result, and costs nothing where no pr
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loom.core.errors import StateError
+from loom.core.late.dataclass import dataclass
 from loom.runtime.port.times import Times
-from loom.storage.atomic import replace_file
 
 if TYPE_CHECKING:
     from loom.runtime.plans.plan import Plan
@@ -180,6 +178,10 @@ class Profile:
 
         Source: Google, "Trace Event Format" (complete events, times in microseconds).
         """
+        import json
+
+        from loom.storage.atomic import replace_file
+
         replace_file(Path(path), json.dumps({"traceEvents": _events(self.rows), "displayTimeUnit": "ns"}).encode())
 
 

@@ -5,10 +5,11 @@ Layer: runtime. Invariant: the intervals of one run do not overlap.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["MOST_TIMED", "Times", "sample"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, SupportsInt, cast
 
 import numpy as np
@@ -17,11 +17,12 @@ from loom.core.arrays import read_array
 from loom.core.dtype import DType, of_numpy, u32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.given import flag, is_array, is_list
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.base.annotations import BufferType
 from loom.ir.frontend.data.structs import is_struct
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Memory, Space
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.memory.storage import ShapedStorage, Storage
 from loom.runtime.plans.foreign import ForeignKernel
 from loom.runtime.port.budget import LEDGER

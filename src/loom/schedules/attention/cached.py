@@ -6,11 +6,11 @@ values; else a group takes a row. Invariant: sizes and ``Caps`` choose groups, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.caps import Caps
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import MATMUL_CHUNK
 from loom.kernels.attention.abreast import Abreast, add_values_abreast, choose_abreast, weigh_keys_abreast
 from loom.kernels.attention.cached import PAGE, WRITE_LANES, add_values, weigh_keys, write_places

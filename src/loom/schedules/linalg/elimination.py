@@ -7,13 +7,14 @@ operations is the plain right-looking one. Invariant: panels, batches and thread
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 import numpy as np
 
 from loom.core.dtype import DType, u32
 from loom.core.errors import ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.kernels.linalg import lu as kernels
 from loom.kernels.linalg.cholesky import cholesky_panel, lower_triangle
 from loom.kernels.linalg.lu import COLUMNS, PANEL, PANEL_THREADS

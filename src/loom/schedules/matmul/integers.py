@@ -5,12 +5,12 @@ Layer: schedules. Invariant: ``Caps`` choose the tile, and every tile gives the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.arrays import Array
 from loom.core.caps import Caps
 from loom.core.dtype import DType, u32
+from loom.core.late.dataclass import dataclass
 from loom.kernels.matmul.integers import EACH, multiply_integers, pack_bias, pack_integers
 from loom.kernels.matmul.tiles import Tile
 from loom.schedules.maps import THREADS, lanes_of

@@ -6,12 +6,13 @@ Layer: schedules. Invariant: the bits are those of ``record_matmul`` of the copi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from loom.core.dtype import DType, f32
+from loom.core.late.dataclass import dataclass
 from loom.kernels.matmul.gradient import GradientCut, image_gradient
 from loom.kernels.matmul.grids import Layout, Slabs, choose_slabs
 from loom.kernels.matmul.slabs import QUAD

@@ -7,11 +7,12 @@ and as many rows as a bounded memory holds. Invariant: the bits are those of ``r
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from loom.core.late.dataclass import dataclass
 from loom.kernels.matmul.panels import groups_of_panels, panels_of_view
 from loom.kernels.matmul.planes import (
     PUT_LANES,

@@ -8,12 +8,12 @@ the operands' size.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom.core.dtype import f32
+from loom.core.late.dataclass import dataclass
 from loom.kernels.matmul.direct import FINISH_LANES, finish_chunks
 from loom.kernels.matmul.pack import PANELS, pack_columns, pack_rows
 from loom.kernels.matmul.packed import multiply_tiles

@@ -5,10 +5,11 @@ Layer: schedules. Invariant: a table says where elements lie, nothing of how the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["OperandView"]
 

@@ -5,11 +5,11 @@ Layer: schedules. Invariant: the order of a sum is the window's, whatever the de
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.caps import Caps
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.kernels.move.windows import sum_windows, sum_windows_flat
 from loom.schedules.maps import THREADS, lanes_of
 from loom.schedules.recorder import Recorder

@@ -7,7 +7,6 @@ does the rest. Invariant: what is counted or listed is exact up to 10^12, whatev
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from loom.core.caps import Caps
 from loom.core.dtype import u32, u64
+from loom.core.late.dataclass import dataclass
 from loom.kernels.sieve import classes as kernels
 from loom.kernels.sieve.wheel import RESIDUES, running_starts
 from loom.schedules.axis import Rows

@@ -7,12 +7,13 @@ carrying their state on. Invariant: what is counted or listed is exact up to 10^
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from loom.core.caps import Caps
 from loom.core.dtype import u32, u64
+from loom.core.late.dataclass import dataclass
 from loom.kernels.sieve import wheel as kernels
 from loom.schedules.axis import Rows
 from loom.schedules.fold import Folding, record_fold

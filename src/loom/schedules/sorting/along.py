@@ -7,10 +7,9 @@ positions (``kernels.move.along``), so that no choice made here can be seen in t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from loom.core.dtype import DType, u32, u64
 from loom.core.errors import ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.kernels.move import along
 from loom.kernels.move.gather import LANES, ROWS, fold_places, start_rows, sum_rows, take_rows
 from loom.kernels.sort.keys import DIGIT_BITS, Order, Records

@@ -5,11 +5,11 @@ Layer: schedules. Invariant: values lie as a stable sort by key leaves them, so 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.caps import Caps
 from loom.core.dtype import DType, lookup, u32
+from loom.core.late.dataclass import dataclass
 from loom.kernels.move.partition import count_keys, move_values, place_keys
 from loom.schedules.recorder import Recorder, StorageLike
 from loom.schedules.sorting.sort import orders_by_threads

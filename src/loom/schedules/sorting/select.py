@@ -8,11 +8,11 @@ of elements within a part, is the same for every schedule.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loom.core.caps import Caps
 from loom.core.dtype import u32, u64
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Access
 from loom.kernels.group.marks import MARK_TILE

@@ -9,7 +9,6 @@ Invariant: the plan changes speed, never the result, since a stable order is uni
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from loom.core.caps import Caps
 from loom.core.dtype import u32, u64
 from loom.core.errors import ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.sort import buckets, radix
 from loom.kernels.sort.keys import DIGITS, Records

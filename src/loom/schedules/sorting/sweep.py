@@ -7,10 +7,10 @@ changes speed, never the result, since a stable order is unique.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from loom.core.caps import Caps
 from loom.core.dtype import u32, u64
+from loom.core.late.dataclass import dataclass
 from loom.kernels.group.clear import CLEAR_LANES, clear_words
 from loom.kernels.sort import onesweep
 from loom.kernels.sort.exchange import SortTile

@@ -8,11 +8,11 @@ since a stable order is unique.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from loom.core.caps import Caps
 from loom.core.dtype import u32, u64
 from loom.core.errors import ShapeError
+from loom.core.late.dataclass import dataclass
 from loom.kernels.sort import threads
 from loom.kernels.sort.exchange import MOST_ITEMS, SortTile
 from loom.kernels.sort.keys import DIGITS, Records

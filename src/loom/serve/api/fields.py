@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
 from loom.core.errors import near_matches
+from loom.core.late.dataclass import dataclass
 from loom.serve.refusals import Refusal, field_refusal, missing
 
 __all__ = ["FieldRule", "boolean", "choice", "number", "read_fields", "text", "texts", "whole_number"]

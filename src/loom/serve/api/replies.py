@@ -8,11 +8,11 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from loom.core.late.dataclass import dataclass
 from loom.models.tasks.port import ServedModel, TokenScore, TokenStep
 from loom.serve.jobs import TextPart, WrittenText
 

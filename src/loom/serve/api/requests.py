@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
+from loom.core.late.dataclass import dataclass
 from loom.models.sampling.config import MOST_BIAS
 from loom.models.tasks.claims import schema_text
 from loom.models.tasks.port import ServedModel, TextConstraint, TextTask

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address
 
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.serve.refusals import Refusal
 
 __all__ = ["RequestGuard", "host_name", "is_loopback", "page_origin"]

@@ -9,13 +9,13 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 
 from loom.core.errors import ArgumentError, DTypeError, FileError
 from loom.core.given import is_scalar
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["COLUMN_TYPES", "ColumnType", "as_python", "is_missing", "read_type", "type_of_declaration"]
 

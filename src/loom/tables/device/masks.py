@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 
 from loom.core.given import items
+from loom.core.late.dataclass import dataclass
 from loom.patterns.data.move import gather
 from loom.patterns.data.series import is_in
 from loom.tables.columns.conditions import LEFT_OUT, condition, operand

@@ -16,7 +16,6 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +24,7 @@ import numpy as np
 from loom.core.errors import ArgumentError, DTypeError, FileError, near_matches
 from loom.core.given import flag
 from loom.core.given import path as read_path
+from loom.core.late.dataclass import dataclass
 from loom.core.optional import load
 from loom.core.process.thread_pools import ThreadPool
 from loom.formats.csv_cells import (

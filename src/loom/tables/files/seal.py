@@ -13,9 +13,9 @@ import random
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from loom.core.late.dataclass import dataclass
 from loom.tables.files.faults import damage
 
 __all__ = ["MOST_NBYTES", "Soundness", "compare", "has_seal", "write_seal"]

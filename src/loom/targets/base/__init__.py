@@ -14,17 +14,20 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from dataclasses import dataclass, field
+import os
+from collections.abc import Iterator
+from dataclasses import field
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Loc
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 
 __all__ = [
     "LOG_HEADER_WORDS", "LOG_WORDS_BEFORE_VALUES", "STOP_WORD", "Artifact", "Bounds", "Decision", "Site", "Target",
-    "compiler_fingerprint", "telling",
+    "compiler_fingerprint", "hash_sources", "telling",
 ]  # fmt: skip
 
 LOG_HEADER_WORDS = 4
@@ -122,9 +125,22 @@ def telling(kernel: VerifiedKernel, bounds: Bounds) -> VerifiedKernel:
 @cache
 def compiler_fingerprint() -> str:
     """Return a hash of the compiler itself, so that caches notice when it changes."""
+    return hash_sources("ir", "targets")[:16]
+
+
+def hash_sources(*folders: str) -> str:
+    """Return a hash of Loom's sources in folders, and in folders within them."""
     digest = hashlib.sha256()
-    root = Path(__file__).parents[2]
-    for folder in ("ir", "targets"):
-        for path in sorted((root / folder).rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    for folder in folders:
+        for path in sorted(_sources(Path(__file__).parents[2] / folder)):
+            with open(path, "rb", buffering=0) as file:
+                digest.update(file.read())
+    return digest.hexdigest()
+
+
+def _sources(folder: str | Path) -> Iterator[str]:
+    for entry in os.scandir(folder):  # a third of the time that a Path takes
+        if entry.is_dir():
+            yield from _sources(entry.path)
+        elif entry.name.endswith(".py"):
+            yield entry.path

@@ -10,9 +10,9 @@ driver and writer both go by this layout.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import For, Kernel, While, walk
 
 __all__ = ["Limits", "PushLayout", "lanes_filled_up", "push_layout"]

@@ -7,11 +7,11 @@ Invariant: the module depends on kernel, machine and bounds alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.ir as ll
 
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Kernel, Memory, Space, operands, walk
 from loom.ir.passes.expand import expand_extremes, expand_halves, expand_rounding
 from loom.ir.passes.faults import stop_at_faults
@@ -20,7 +20,7 @@ from loom.ir.passes.scalarize import Scalarized, scalarize
 from loom.ir.passes.tiles import expand_tiles
 from loom.ir.passes.uniformity import Uniformity, analyse_uniformity, variable_homes
 from loom.ir.passes.wide import expand_wide, tickets_of
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.targets.base import Bounds, Decision, Site
 from loom.targets.llvm.access.atomics import counts_bytes
 from loom.targets.llvm.access.memory import MemoryAccess

@@ -6,7 +6,7 @@ Layer: targets. Invariant: ``compile`` reads no file and asks no device.
 from __future__ import annotations
 
 from loom.core.arithmetic import ordinary_arithmetic
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.targets.base import Artifact, Bounds, Decision, telling
 from loom.targets.llvm.gpu.families import family_of
 from loom.targets.llvm.lower import lower

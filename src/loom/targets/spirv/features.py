@@ -6,8 +6,7 @@ does. Invariant: features choose how an operation is computed, never which bits 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from loom.core.late.dataclass import dataclass
 from loom.ir.verify import MAX_PRIVATE_NBYTES
 
 __all__ = ["Features", "Matrices"]

@@ -7,10 +7,11 @@ depends on kernel, bounds and features alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from loom.core.dtype import lookup, u32
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Break, Continue, If, Instr, Kernel, Memory, Return, Space, Variable, walk
 from loom.ir.passes.expand import expand_extremes, expand_halves, expand_rounding
 from loom.ir.passes.faults import stop_at_faults
@@ -19,7 +20,7 @@ from loom.ir.passes.tiles import expand_tiles, has_tiles
 from loom.ir.passes.wide import expand_wide
 from loom.ir.passes.words.exact import expand_division, expand_roots
 from loom.ir.passes.words.narrow import expand_narrow
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.targets.base import Bounds, Site
 from loom.targets.base.opaque_values import Knowledge
 from loom.targets.base.push_layout import PushLayout, push_layout

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NoReturn
 
 from loom.core.dtype import DType, lookup
 from loom.core.errors import KernelError
+from loom.core.late.dataclass import dataclass
 from loom.targets.spirv.opcodes import BUILT_IN, CAPABILITY, DECORATION, EXECUTION_MODE, MAGIC, OP, STORAGE
 
 __all__ = ["ForeignBuffer", "ForeignModule", "PushMember", "reflect"]

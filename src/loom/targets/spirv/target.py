@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import asdict
 
 from loom.core.errors import ArgumentError
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.targets.base import Artifact, Bounds, telling
 from loom.targets.spirv.arithmetic import EMIT
 from loom.targets.spirv.features import Features

@@ -6,8 +6,7 @@ an operation is computed, never which bits it gives.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Instr, Kernel, Memory, operands, walk
 from loom.ir.ops import Effect
 

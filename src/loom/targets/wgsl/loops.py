@@ -9,9 +9,9 @@ raised.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from loom.core.dtype import u32
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import For
 from loom.targets.base import Bounds
 from loom.targets.base.opaque_values import Knowledge

@@ -7,8 +7,7 @@ slots alone; the entry point's own text not on the forms of the features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Break, Continue, If, Instr, Kernel, Return, Space, Variable
 from loom.ir.passes.expand import expand_halves
 from loom.ir.passes.faults import stop_at_faults
@@ -16,7 +15,7 @@ from loom.ir.passes.scalarize import scalarize
 from loom.ir.passes.tiles import expand_tiles
 from loom.ir.passes.wide import expand_wide
 from loom.ir.passes.words.narrow import expand_narrow
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.targets.base import Bounds, Site
 from loom.targets.base.opaque_values import Knowledge
 from loom.targets.base.push_layout import PushLayout, lanes_filled_up, push_layout

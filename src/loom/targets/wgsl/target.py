@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from loom.core.errors import KernelError
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.targets.base import Artifact, Bounds, telling
 from loom.targets.wgsl.arithmetic import EMIT
 from loom.targets.wgsl.features import Features, refusal

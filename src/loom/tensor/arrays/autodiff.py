@@ -13,7 +13,7 @@ from typing import Any
 from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError
 from loom.core.given import items
 from loom.kernels.precisions import FULL
-from loom.tensor.arrays.derivatives import derivative, is_zero, vjp_of
+from loom.tensor.arrays.derivatives import is_zero, vjp_of
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import constant
 from loom.tensor.ops.joining import PLACE, concat
@@ -21,6 +21,7 @@ from loom.tensor.ops.parts import JOIN, join, part_of
 from loom.tensor.ops.precision import precision
 from loom.tensor.ops.views import ROUTE, broadcast_to, routed
 from loom.tensor.record.graph import Node, NodeKind, TensorOp, ancestors, held_by, make, require_tensor
+from loom.tensor.record.vjps import derivative
 
 __all__ = ["checkpoint", "grad"]
 

@@ -30,28 +30,16 @@ from loom.tensor.ops.products import MATMUL, multiply
 from loom.tensor.ops.views import broadcast_to, permute, reshape, transpose
 from loom.tensor.record.graph import SAME, TensorOp, make
 from loom.tensor.record.versions import VALUE
+from loom.tensor.record.vjps import VJPS, Vjp, derivative
 
-__all__ = ["VJPS", "Vjp", "derivative", "is_zero", "vjp_of"]
+__all__ = ["is_zero", "vjp_of"]
 
-Vjp = Callable[[Any, Any], Sequence[Any]]
-
-VJPS: dict[TensorOp, Vjp] = {}
 _ELSEWHERE = {
     reductions.PRODUCT: "loom.tensor.selecting.scanning",
     ordering.SCAN: "loom.tensor.selecting.scanning",
     ordering.SORT: "loom.tensor.selecting.ordering",
 }
 """Operations whose derivative needs functions that stand above, with the modules that give them theirs."""
-
-
-def derivative(*ops: TensorOp) -> Callable[[Vjp], Vjp]:
-    """Make the function below the derivative of operations."""
-
-    def register(vjp: Vjp) -> Vjp:
-        VJPS.update(dict.fromkeys(ops, vjp))
-        return vjp
-
-    return register
 
 
 def vjp_of(op: TensorOp) -> Vjp | None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from sys import getrefcount
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -19,18 +19,15 @@ from loom.core.conversions import convert, host_type, widen
 from loom.core.dtype import DType, c64, c128, dtype_of, f32, f64
 from loom.core.errors import ArgumentError, ShapeError, StateError, near_matches
 from loom.core.given import is_int, is_list, text
+from loom.core.late import late
 from loom.core.numerics import Guarantee
 from loom.core.tracebacks import brief_class
 from loom.runtime.memory.storage import HostStorage, Storage
 from loom.runtime.port.device import Device
 from loom.runtime.port.elements import Readable
 from loom.runtime.registry import device
-from loom.tensor.complexes.arithmetic import MOST_FACTORS, power
-from loom.tensor.handle.assigning import assign_at, replace
 from loom.tensor.handle.borrowing import over_gpu
 from loom.tensor.handle.chained import NOBODY, is_temporary, warn_of_axes, warn_of_loss
-from loom.tensor.handle.display import show, show_html
-from loom.tensor.handle.indexing import index
 from loom.tensor.handle.lending import (
     DIRECT,
     before_run,
@@ -43,17 +40,23 @@ from loom.tensor.handle.lending import (
     shared_memory_of,
 )
 from loom.tensor.handle.methods import Methods, fresh
-from loom.tensor.handle.moving import moved
 from loom.tensor.handle.operators import Operators, as_operand, function, in_place
-from loom.tensor.handle.packing import packed
-from loom.tensor.handle.windows import WrittenPart, window_of
 from loom.tensor.ops import elementwise as maps
 from loom.tensor.ops import reductions, views
 from loom.tensor.record.graph import INPUT, KNOWN, PARAMETER, Node, TensorOp, as_shape, made_apart, same, whole_view
 from loom.tensor.record.timelines import settle
 from loom.tensor.record.versions import before_writing
 from loom.tensor.run.eager import evaluate
-from loom.tensor.standard.info import VERSIONS
+
+if TYPE_CHECKING:
+    from loom.tensor.complexes import arithmetic
+    from loom.tensor.handle import assigning, display, indexing, moving, packing, windows
+    from loom.tensor.standard import info
+else:
+    arithmetic, info = late("loom.tensor", "complexes.arithmetic standard.info")
+    assigning, display, indexing, moving, packing, windows = late(
+        "loom.tensor.handle", "assigning display indexing moving packing windows"
+    )
 
 __all__ = ["Array", "Tensor", "array", "input", "parameter"]
 
@@ -86,9 +89,9 @@ class Tensor(Operators, Methods, Node, Readable):
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         """Return ``loom.tensor``, a namespace of the array API standard; ArgumentError for another version of it."""
-        if api_version not in (None, *VERSIONS):
+        if api_version not in (None, *info.VERSIONS):
             raise ArgumentError("tensor", "another version of the array API standard", got=api_version,
-                                expected=" or ".join(VERSIONS), remedy="Leave it out")  # fmt: skip
+                                expected=" or ".join(info.VERSIONS), remedy="Leave it out")  # fmt: skip
         return sys.modules["loom.tensor"]
 
     # elements
@@ -165,9 +168,9 @@ class Tensor(Operators, Methods, Node, Readable):
         self._require_elements(where)
         return lend(self)
 
-    def lend_part(self) -> WrittenPart | None:
+    def lend_part(self) -> windows.WrittenPart | None:
         """Return what puts back what a kernel writes into a view, as in ``k(x[2:5])``; None for what is no view."""
-        return window_of(self)
+        return windows.window_of(self)
 
     def lend_once(self, where: str, *, writes: bool) -> tuple[Storage, Device]:
         """Return the same for one run that begins now."""
@@ -209,19 +212,19 @@ class Tensor(Operators, Methods, Node, Readable):
         return f"<tensor{name} {self.dtype}, {shape}, {self.op.name}>"
 
     def __repr__(self) -> str:
-        return show(self)
+        return display.show(self)
 
     def _repr_html_(self) -> str:
-        return show_html(self)
+        return display.show_html(self)
 
     def __reduce__(self) -> Any:
-        return packed(self)
+        return packing.packed(self)
 
     def __copy__(self) -> Tensor:
         return self if self.op.is_fed or self.op.is_written else same(self)
 
     def __deepcopy__(self, memo: Any) -> Tensor:
-        made, parts = packed(self)
+        made, parts = packing.packed(self)
         return made(*parts)
 
     def __getattr__(self, name: str) -> Any:
@@ -231,8 +234,8 @@ class Tensor(Operators, Methods, Node, Readable):
     # elements by index
 
     def __pow__(self, other: Any) -> Tensor:
-        if self.dtype.is_complex and is_int(other) and abs(other) <= MOST_FACTORS:
-            return fresh(power(self, other), self)
+        if self.dtype.is_complex and is_int(other) and abs(other) <= arithmetic.MOST_FACTORS:
+            return fresh(arithmetic.power(self, other), self)
         if is_int(other) and other == 2:
             return self * self
         return function("pow")(self, as_operand(other, self))
@@ -241,24 +244,24 @@ class Tensor(Operators, Methods, Node, Readable):
         return function("pow")(as_operand(other, self), self)
 
     def __ipow__(self, other: Any) -> Tensor:  # type: ignore[misc]
-        replace(self, in_place("tensor.__ipow__", self, self**other))
+        assigning.replace(self, in_place("tensor.__ipow__", self, self**other))
         return self
 
     def __getitem__(self, key: Any) -> Tensor:
         if type(key) in _BASIC or (type(key) is tuple and set(map(type, cast("tuple[Any, ...]", key))) <= _BASIC):
             found = views.slice_by(self, key)
             return whole_view(self) if found is self else found
-        return index(self, key)
+        return indexing.index(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         is_lost = (holders := getrefcount(self)) <= NOBODY + len(self.users or ()) and is_temporary(self, holders)
-        assign_at(self, key, value)
+        assigning.assign_at(self, key, value)
         if is_lost:
             warn_of_loss()
 
     def fill(self, value: Any) -> None:
         """Set all elements to a number."""
-        assign_at(self, ..., value)
+        assigning.assign_at(self, ..., value)
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[k] for k in range(len(self)))
@@ -379,9 +382,9 @@ def array(data: Any, dtype: Any = None, *, on: str | Device | None = None) -> Te
         memory = copied(memory_of(there), there.nbytes, where)
         return cast("Tensor", known(Tensor, memory, there.dtype, there.shape, where))
     if isinstance(data, Tensor) and (dtype is None or dtype_of(dtype, "tensor.array") == data.dtype):
-        return moved(data, where)
+        return moving.moved(data, where)
     if isinstance(data, Tensor) and dtype is not None and _keeps_slopes(data.dtype, dtype_of(dtype, "tensor.array")):
-        return moved(maps.cast(data, dtype), where)
+        return moving.moved(maps.cast(data, dtype), where)
     made = _store(KNOWN, data, dtype, on, "")
     origins = [data] if isinstance(data, Tensor) else _tensors_in(data)
     if origins:

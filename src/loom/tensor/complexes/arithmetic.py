@@ -105,9 +105,6 @@ def cast_complex(x: Any, wanted: DType) -> Any:
                      got=wanted, remedy="Take tensor.real(x), or abs(x)")  # fmt: skip
 
 
-elementwise.COMPLEX[:] = [apply_complex, cast_complex]
-
-
 # by kernels' functions
 
 

@@ -12,13 +12,13 @@ from typing import Any
 from loom.core.dtype import complex_of
 from loom.kernels.fft.stages import Form
 from loom.schedules.fft import Ends, Signals, record_inverse_real, record_real, record_transform
-from loom.tensor.arrays.derivatives import derivative
 from loom.tensor.ops.elementwise import constant
 from loom.tensor.ops.joining import concat
 from loom.tensor.ops.parts import part_of
 from loom.tensor.ops.views import broadcast_to
 from loom.tensor.record.draft import BufferView, Draft
 from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, make
+from loom.tensor.record.vjps import derivative
 
 __all__ = ["from_half", "to_half", "transform"]
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from loom.ir.frontend.decorator import KernelFunction
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.port.known import recalled
 from loom.tensor.record.draft import Draft, DraftBuffer, Recorded
 

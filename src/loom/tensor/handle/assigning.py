@@ -20,7 +20,6 @@ from loom.core.given import is_array, is_list
 from loom.core.promotion import is_number
 from loom.runtime.memory.order import touching
 from loom.runtime.memory.storage import HostStorage, copy_storage
-from loom.tensor.handle import operators
 from loom.tensor.handle.indexing import KeyPlaces, as_mask, read_key
 from loom.tensor.handle.lending import copied
 from loom.tensor.ops.elementwise import apply, cast, constant, coordinate, where
@@ -109,9 +108,6 @@ def _write_place(x: Any, new: Any) -> None:
     with before_writing([x]):
         copy_storage(new.data, 0, x.data, 0, x.nbytes)
     x.is_fast = new.is_fast
-
-
-operators.REPLACE[:] = [replace]
 
 
 # by index

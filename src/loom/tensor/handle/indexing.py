@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +19,7 @@ from loom.core.arrays import read_array
 from loom.core.dtype import i64, of_numpy
 from loom.core.errors import DTypeError, IndexOutside
 from loom.core.given import is_array, is_list
+from loom.core.late.dataclass import dataclass
 from loom.tensor.handle.operators import function
 from loom.tensor.ops.elementwise import apply, where
 from loom.tensor.ops.elementwise import cast as convert

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import is_array, is_list
+from loom.core.late import late
 from loom.core.promotion import is_number
 from loom.core.tracebacks import brief_class
 from loom.tensor.ops import elementwise as maps
@@ -183,8 +184,8 @@ def in_place(where: str, x: Any, found: Any) -> Any:
     return found
 
 
-REPLACE: list[Callable[[Any, Any], None]] = []
-"""What ``assigning`` puts here: ``replace``."""
+ASSIGNING = late("loom.tensor.handle", "assigning")
+"""``replace``, which evaluates."""
 
 
 def _assignment(operator: str) -> Callable[[Any, Any], Any]:
@@ -193,7 +194,7 @@ def _assignment(operator: str) -> Callable[[Any, Any], Any]:
     where = f"tensor.{operator.replace('__', '__i', 1)}"
 
     def assign(self: Any, other: Any) -> Any:
-        REPLACE[0](self, in_place(where, self, plain(self, other)))
+        ASSIGNING.replace(self, in_place(where, self, plain(self, other)))
         return self
 
     return assign

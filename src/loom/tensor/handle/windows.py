@@ -7,12 +7,12 @@ sees the tensor between the two.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.runtime.memory.order import touching
 from loom.runtime.memory.storage import HostStorage
 from loom.tensor.handle.assigning import PUT, replace

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -18,27 +18,28 @@ from loom.core.arrays import Array, read_as
 from loom.core.dtype import DType, dtype_of, f32, i32, u32
 from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError, StateError
 from loom.core.given import one_of
+from loom.core.late import late
+from loom.core.late.dataclass import dataclass
 from loom.kernels.maps.nest import number
 from loom.kernels.quantized.blocks import ENCODINGS, QUANTISERS, dequantised, quantise
 from loom.kernels.quantized.forms import FILLED, LANES, BlockForm, pack_blocks, unpack_blocks
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device as find_device
-from loom.schedules.quantized import (
-    QuantizedProduct,
-    activation_words,
-    record_activations,
-    record_quantized,
-    record_quantized_rows,
-)
-from loom.tensor.arrays.derivatives import derivative
 from loom.tensor.arrays.tensor import Tensor, array
-from loom.tensor.creation.creation import arange
-from loom.tensor.ops.indexing import gather, positions_of
 from loom.tensor.ops.joining import fill
-from loom.tensor.ops.products import matmul
 from loom.tensor.ops.views import reshape
 from loom.tensor.record.draft import BufferView, Draft
 from loom.tensor.record.graph import Node, NodeKind, TensorOp, as_shape, make, require_tensor
+from loom.tensor.record.vjps import derivative
+
+if TYPE_CHECKING:
+    from loom.schedules import quantized as schedule
+    from loom.tensor.creation import creation
+    from loom.tensor.ops import indexing, products
+else:
+    schedule, creation, indexing, products = late(
+        "loom", "schedules.quantized tensor.creation.creation tensor.ops.indexing tensor.ops.products"
+    )
 
 __all__ = ["COMPUTES", "QuantizedTensor", "multiply_table", "multiply_weights", "quantize", "take_rows"]
 
@@ -50,7 +51,7 @@ def _record_activations(node: Node, draft: Draft, operands: Sequence[BufferView]
     compute, block = node.attributes
     if node.size:
         m, k = node.inputs[0].shape
-        record_activations(draft, operands[0].buffer, out, m, k, block, compute)
+        schedule.record_activations(draft, operands[0].buffer, out, m, k, block, compute)
 
 
 def _record_product(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
@@ -61,9 +62,9 @@ def _record_product(node: Node, draft: Draft, operands: Sequence[BufferView], ou
     if k == 0:
         fill(draft, out, node.size, number(0, f32))
         return
-    what = QuantizedProduct(m, n, k, form, compute)
+    what = schedule.QuantizedProduct(m, n, k, form, compute)
     words, scales, x = (o.buffer for o in operands)
-    record_quantized(draft, words, scales, x, out, what)
+    schedule.record_quantized(draft, words, scales, x, out, what)
 
 
 def _record_rows(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
@@ -71,7 +72,7 @@ def _record_rows(node: Node, draft: Draft, operands: Sequence[BufferView], out: 
     count, k = node.shape
     if node.size:
         words, scales, at = (o.buffer for o in operands)
-        record_quantized_rows(draft, words, scales, at, out, count, n, k, form)
+        schedule.record_quantized_rows(draft, words, scales, at, out, count, n, k, form)
 
 
 ACTIVATIONS = TensorOp("whole_activations", NodeKind.KERNEL, record=_record_activations)
@@ -88,8 +89,8 @@ def _vjp(node: Any, g: Any) -> list[Any]:
         raise ArgumentError("tensor.grad", f"a product computed as {compute!r} has no gradient", expected="'exact'",
                             got=repr(compute), remedy="Take weights.computed('exact')")  # fmt: skip
     n = node.shape[1]
-    every = make(ROWS, [words, scales, arange(n, dtype=u32)], (n, node.attributes[1]), f32, (form, n))
-    return [None, _no_gradient(), matmul(g, every)]
+    every = make(ROWS, [words, scales, creation.arange(n, dtype=u32)], (n, node.attributes[1]), f32, (form, n))
+    return [None, _no_gradient(), products.matmul(g, every)]
 
 
 @derivative(ROWS)
@@ -317,7 +318,7 @@ def multiply_weights(x: Tensor, weights: Tensor | QuantizedTensor) -> Tensor:
         ShapeError: The inner dimensions differ.
     """
     if not isinstance(weights, QuantizedTensor):
-        return matmul(x, weights)
+        return products.matmul(x, weights)
     require_tensor(x, "multiply_weights")
     n, k = weights.shape
     if x.dtype != f32:
@@ -330,7 +331,7 @@ def multiply_weights(x: Tensor, weights: Tensor | QuantizedTensor) -> Tensor:
     rows = reshape(x, (m, k))
     if weights.compute != "exact":
         block = weights.form.block
-        size = activation_words(m, k, block, weights.compute)
+        size = schedule.activation_words(m, k, block, weights.compute)
         rows = make(ACTIVATIONS, [rows], (size,), i32, (weights.compute, block))
     inputs = [weights.words, weights.scales, rows]
     found = make(PRODUCT, inputs, (m, n), f32, (weights.form, k, weights.compute))
@@ -339,7 +340,11 @@ def multiply_weights(x: Tensor, weights: Tensor | QuantizedTensor) -> Tensor:
 
 def multiply_table(x: Tensor, table: Tensor | QuantizedTensor) -> Tensor:
     """Return x (.., k) times the rows of a table (n, k), quantised or not: shape (.., n)."""
-    return multiply_weights(x, table) if isinstance(table, QuantizedTensor) else matmul(x, table, transpose_b=True)
+    return (
+        multiply_weights(x, table)
+        if isinstance(table, QuantizedTensor)
+        else products.matmul(x, table, transpose_b=True)
+    )
 
 
 def take_rows(table: Tensor | QuantizedTensor, indices: Tensor) -> Tensor:
@@ -354,9 +359,9 @@ def take_rows(table: Tensor | QuantizedTensor, indices: Tensor) -> Tensor:
         DTypeError: Indices are no integers.
     """
     if not isinstance(table, QuantizedTensor):
-        return gather(table, indices)
+        return indexing.gather(table, indices)
     n, k = table.shape
-    at = positions_of(indices, "take_rows", n)
+    at = indexing.positions_of(indices, "take_rows", n)
     inputs = [table.words, table.scales, reshape(at, (at.size,))]
     found = make(ROWS, inputs, (at.size, k), f32, (table.form, n))
     return reshape(found, (*at.shape, k))

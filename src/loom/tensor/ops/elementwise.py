@@ -14,6 +14,7 @@ from loom.core.arrays import read_as
 from loom.core.dtype import DType, bool_, dtype_of, f32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import is_scalar
+from loom.core.late import late
 from loom.core.promotion import as_float, promote
 from loom.ir.ops import OPS, Accepts
 from loom.kernels.functions import EXACT, FUNCTIONS, function
@@ -107,7 +108,7 @@ def apply(name: str, *operands: Any) -> Any:
                             remedy="Give each operand once")  # fmt: skip
     typed = _match_types(name, operands)
     if typed is None:
-        return COMPLEX[0](name, operands)
+        return COMPLEX.apply_complex(name, operands)
     shape = common_shape(name, typed)
     first = typed[0].dtype
     _check_dtype(name, first)
@@ -134,7 +135,7 @@ def where(condition: NodeT, a: Any, b: Any) -> NodeT:
                          remedy="Compare, for example x != 0")  # fmt: skip
     matched = _match_types("where", (a, b), like=condition)
     if matched is None:
-        return COMPLEX[0]("where", (condition, a, b))
+        return COMPLEX.apply_complex("where", (condition, a, b))
     typed = [condition, *matched]
     shape = common_shape("where", typed)
     return make(MAPS["select"], [_spread(t, shape) for t in typed], shape, typed[1].dtype)
@@ -161,12 +162,12 @@ def cast(x: NodeT, dtype: Any) -> NodeT:
     if x.dtype == wanted:
         return x
     if wanted.is_complex or x.dtype.is_complex:
-        return COMPLEX[1](x, wanted)
+        return COMPLEX.cast_complex(x, wanted)
     return make(CONVERT, [x], x.shape, wanted)
 
 
-COMPLEX: list[Any] = []
-"""What ``complexes.arithmetic`` puts here: ``apply`` and ``cast`` of complex numbers."""
+COMPLEX = late("loom.tensor.complexes", "arithmetic")
+"""``apply`` and ``cast`` of complex numbers, which are made of those of real ones."""
 
 
 def _match_types(name: str, operands: Sequence[Any], like: Node | None = None) -> list[Any] | None:

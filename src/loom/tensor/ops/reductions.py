@@ -16,7 +16,6 @@ from loom.core.errors import EmptyError
 from loom.core.given import flag
 from loom.kernels.maps.nest import number
 from loom.kernels.types import extreme_type, kinds, read_type, wide_type
-from loom.schedules.arg import record_arg
 from loom.schedules.axis import rows_along
 from loom.schedules.fold import Folding, record_fold
 from loom.tensor.ops.elementwise import apply, cast
@@ -185,6 +184,8 @@ def _require(x: Node, name: str, axes: Sequence[int]) -> None:
 
 
 def _record_arg(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) -> None:
+    from loom.schedules.arg import record_arg
+
     axis, largest = node.attributes
     x = node.inputs[0]
     shape = rows_along(x.shape, axis, axis + 1)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom.core.dtype import f32, f64
+from loom.core.late.dataclass import dataclass
 from loom.kernels.types import product_types
 from loom.schedules.matmul import Multiplication
 from loom.schedules.products.implicit import record_image_gradient

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from loom.core.caps import Caps
 from loom.core.given import is_array
+from loom.core.late.dataclass import dataclass
 from loom.kernels.maps.nest import LoopNest, Number
 from loom.runtime.memory.storage import Storage
 from loom.runtime.port.device import Device

@@ -13,7 +13,6 @@ import itertools
 import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from numbers import Integral
 from types import FunctionType
 from typing import Any, TypeVar
@@ -22,6 +21,7 @@ from weakref import ref
 from loom.core.arrays import MOST_AXES
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, ShapeError, StateError
+from loom.core.late.dataclass import dataclass
 from loom.core.process.forks import hold_over_forks
 from loom.runtime.memory.storage import Storage
 from loom.runtime.port.device import Device

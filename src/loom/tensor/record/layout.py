@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["StridedLayout", "broadcast_shapes", "row_major"]
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, insort
-from dataclasses import dataclass
 
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.runtime.memory.order import UNTRACKED
 from loom.runtime.memory.storage import Storage
 from loom.runtime.port.device import Device

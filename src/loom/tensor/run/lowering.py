@@ -14,7 +14,6 @@ from typing import Any
 from loom.ir.kernel import Access
 from loom.kernels.maps.nest import Apply, Coordinate, Folded, Load, LoopNest, Store, number
 from loom.schedules.axis import rows_along
-from loom.schedules.matmul import reads_both_ways
 from loom.schedules.rows import takes_rows
 from loom.tensor.fusing.copies import Copies, take_over
 from loom.tensor.fusing.fusion import Group, LoweredNode, Stores, fuse
@@ -120,7 +119,7 @@ class _Lowering:
             self.add(node)
         for node, buffer in outputs:
             item = self.of[id(node)]
-            if item.node.op in _ALIASES and not item.is_source and _is_whole(item):
+            if item.node.op.kind is NodeKind.VIEW and not item.is_source and _is_whole(item):
                 item = item.base
             if not (item.node.op.kind in (NodeKind.MAP, NodeKind.KERNEL) and item.buffer is None):
                 copies.append(self.copy(node))
@@ -220,6 +219,8 @@ class _Lowering:
 
     def give_copy(self, operand: LoweredNode, op: TensorOp) -> None:
         """Let a kernel read a packed copy of a view: one that there is, or one of its own."""
+        from loom.schedules.matmul import reads_both_ways  # what copies nothing multiplies nothing
+
         turned = reads_both_ways(self.draft.device.caps)
         if not self.copies.reads_earlier(operand, op.accepts, turned=turned):
             self.copies.note(operand)
@@ -293,7 +294,8 @@ def _is_whole(item: LoweredNode) -> bool:
     """Tell whether an item has the very elements that its base is to have, in their order."""
     base = item.base
     is_made = base.node.op.kind in (NodeKind.MAP, NodeKind.KERNEL) and base.buffer is None and not base.is_source
-    return is_made and not item.after and item.access == row_major(base.node.shape) and item.node.size == base.node.size
+    is_same = item.node.dtype == base.node.dtype and item.node.size == base.node.size
+    return is_made and not item.after and item.access.is_packed and is_same
 
 
 class _Nest:

@@ -18,7 +18,6 @@ from loom.core.errors import ArgumentError, DTypeError, EmptyError
 from loom.core.given import flag, one_of
 from loom.core.numbers import whole
 from loom.kernels.types import kinds
-from loom.tensor.arrays.derivatives import derivative
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.indexing import fold_by, pick
@@ -26,6 +25,7 @@ from loom.tensor.ops.joining import stack
 from loom.tensor.ops.ordering import SORT, first_of, ordered
 from loom.tensor.ops.views import normal_axes, normal_axis, permute, reshape, routed, squeeze, take_slices
 from loom.tensor.record.graph import require_tensor
+from loom.tensor.record.vjps import derivative
 
 __all__ = ["argsort", "kthvalue", "last_axis", "median", "quantile", "sort", "topk"]
 

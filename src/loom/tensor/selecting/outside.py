@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from loom.core.arrays import Array
 from loom.core.errors import IndexOutside
+from loom.core.late.dataclass import dataclass
 from loom.tensor.arrays.tensor import Tensor
 
 __all__ = ["IndexLimits"]

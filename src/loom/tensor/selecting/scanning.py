@@ -14,7 +14,6 @@ from loom.core.given import flag
 from loom.core.numbers import whole
 from loom.schedules.axis import rows_along
 from loom.schedules.scan import Scanning, scanning_of
-from loom.tensor.arrays.derivatives import derivative
 from loom.tensor.arrays.functions import maximum
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, cast, coordinate, where
@@ -25,6 +24,7 @@ from loom.tensor.ops.parts import join, part_of
 from loom.tensor.ops.reductions import PRODUCT
 from loom.tensor.ops.views import broadcast_to, detach, normal_axis, reshape, reverse, routed, take_slices
 from loom.tensor.record.graph import require_tensor
+from loom.tensor.record.vjps import derivative
 from loom.tensor.selecting.given import as_values
 
 __all__ = ["cummax", "cummin", "cumprod", "cumsum", "cumulative_prod", "cumulative_sum", "diff", "logcumsumexp"]

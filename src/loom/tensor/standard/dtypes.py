@@ -7,13 +7,13 @@ are other names of Loom's own types.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core import dtype as types
 from loom.core.dtype import DType, dtype_of, f32, f64
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_list
+from loom.core.late.dataclass import dataclass
 from loom.core.promotion import is_number, promote
 from loom.tensor.record.graph import Node, NodeT, same
 

@@ -119,7 +119,7 @@ def test_after_control_c_in_the_same_process(samples: Any, monkeypatch: pytest.M
             return None
 
     with monkeypatch.context() as patch:
-        patch.setattr("loom.nn.network.show_progress", lambda _shown: Bar())
+        patch.setattr("loom.nn.train.loop.progress.show_progress", lambda _shown: Bar())
         with pytest.raises(KeyboardInterrupt):
             parts.train(*samples, epochs=3, **NESTEROV)
     assert signal.getsignal(signal.SIGINT) is interrupt
@@ -213,7 +213,7 @@ def test_a_schedule_by_name_says_how_to_go_on_for_longer(samples: Any, name: str
         r"Train from the start with schedule=(.*), of loom.nn.train, which stays the same", str(raised.value)
     )
     assert told
-    schedule = eval(told[1], vars(train))
+    schedule = eval(told[1], {name: getattr(train, name) for name in train.__all__})
     whole, parts = built(SMALL), built(SMALL)
     whole.train(*samples, epochs=8, batch_size=8, schedule=schedule)
     parts.train(*samples, epochs=1, batch_size=8, schedule=schedule)

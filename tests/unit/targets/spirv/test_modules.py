@@ -19,7 +19,8 @@ import loom
 from bench.programs import blur, transpose
 from conformance.running import CASES, load_case, theme
 from conformance.writer import Writer
-from loom.ir.verify import VerifiedKernel, verify
+from loom.ir.verified import VerifiedKernel
+from loom.ir.verify import verify
 from loom.targets.base import Bounds
 from loom.targets.base.push_layout import push_layout
 from loom.targets.spirv.features import Features

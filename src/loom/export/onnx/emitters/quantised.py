@@ -6,12 +6,12 @@ it; products that make whole numbers of activations too are refused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom.core.dtype import f32, u8
+from loom.core.late.dataclass import dataclass
 from loom.export.onnx.emitters.indexing import emit_take
 from loom.export.onnx.emitters.registry import emits, refusal
 from loom.export.onnx.writing.records import RecordedValue

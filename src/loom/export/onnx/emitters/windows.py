@@ -5,12 +5,12 @@ Layer: export. Invariant: what a window reads is what the record reads, whicheve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from loom.core.late.dataclass import dataclass
 from loom.export.onnx.emitters.registry import emits, refusal, resolve_alias, unwrap
 from loom.export.onnx.writing.lengths import Length
 from loom.export.onnx.writing.records import OpenNumber, RecordedValue

@@ -7,10 +7,11 @@ a length that is written is a whole multiple of a product of named ones, plus a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from math import prod
 from operator import add, mul, sub
+
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["Length", "LengthFormula", "Size", "formula_of", "length"]
 

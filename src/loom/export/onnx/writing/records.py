@@ -6,12 +6,13 @@ Layer: export. Invariant: the records have the same operations in the same order
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, cast
 
 import numpy as np
 
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.export.onnx.writing.lengths import Length, LengthFormula, Size, formula_of, length
 from loom.kernels.maps.nest import Number
 from loom.tensor.ops.views import DETACH, ROUTE, SLICE

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from loom.core.dtype import DType, bool_, f32, i32
 from loom.core.errors import KernelTypeError
 from loom.core.fixed import Fixed
 from loom.core.given import is_tuple
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Access
 
 __all__ = ["Absent", "BufferType", "In", "InOut", "Out", "TypeVar", "is_struct", "resolve_annotations", "scalar_type"]

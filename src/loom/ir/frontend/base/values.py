@@ -7,7 +7,6 @@ type of the operand they meet. Invariant: no implicit conversion between two typ
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, Union
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from loom.core.dtype import DType, bool_, f32, f64, i32, i64, u64
 from loom.core.given import is_scalar
+from loom.core.late.dataclass import dataclass
 from loom.ir.builder import Builder
 from loom.ir.frontend.host.plain import is_plain
 from loom.ir.kernel import For, Instr, Memory, Variable

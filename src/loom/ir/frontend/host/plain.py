@@ -12,7 +12,6 @@ import enum
 import operator
 import types
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, cast
 
@@ -20,6 +19,7 @@ import numpy as np
 
 from loom.core.dtype import DType
 from loom.core.fixed import Fixed
+from loom.core.late.dataclass import dataclass
 
 __all__ = [
     "OUTSIDE",

@@ -21,11 +21,11 @@ from typing import Any
 from loom.core.dtype import DType, f32, i32, u32
 from loom.ir.builder import Builder
 from loom.ir.frontend.base.values import Operand, Static
-from loom.ir.frontend.decorator import settle_types
 from loom.ir.frontend.intrinsics import bitcast, clz, select
 from loom.ir.frontend.intrinsics import sqrt as native_sqrt
 from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.source import function_source
+from loom.ir.frontend.translation import settle_types
 from loom.ir.frontend.translator import Translator
 from loom.ir.kernel import Block, Instr, Kernel, walk
 from loom.ir.passes.rewrite import Rewriter

@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Iterable
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING
 from functools import cache
 from typing import Any
 
+from loom.core.late.dataclass import dataclass
 from loom.formats.json_text import JsonObject, JsonValue, brief
 from loom.nn.spec.base.problems import Place
 from loom.nn.spec.base.rules import BAD, Choice, Flag, Free, Pair, Real, Rule, Several, Text, Whole

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, TypeVar
 
+from loom.core.late.dataclass import dataclass
 from loom.formats.json_text import JsonObject, JsonValue, brief
 from loom.nn.spec.base.fields import Config, flag, object_schema, read_object, value_fields, write_object
 from loom.nn.spec.base.meaning import NUMBERS, Meaning

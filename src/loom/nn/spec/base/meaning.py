@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.activations import Activation
 
 __all__ = [

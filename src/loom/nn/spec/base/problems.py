@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from loom.core.errors import ArgumentError, SpecError, near_matches
+from loom.core.late.dataclass import dataclass
 from loom.formats.json_text import JsonObject, JsonValue, brief
 from loom.nn.spec.base.limits import MOST_LAYERS
 

@@ -11,10 +11,10 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from loom.core.dtype import SCALARS, DType, lookup
+from loom.core.late.dataclass import dataclass
 from loom.formats.json_text import JsonValue, brief
 from loom.nn.spec.base.limits import MOST_WIDTH
 from loom.nn.spec.base.problems import Place

@@ -5,9 +5,9 @@ Layer: nn. Invariant: weights are ``[in][out]``, heads lie next to each other al
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.fields import field_of, flag, real, several, size, value_fields
 from loom.nn.spec.base.layer import Shape, register
 from loom.nn.spec.base.problems import Place

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.fields import choice, field_of
 from loom.nn.spec.base.layer import Layer, Shape, register
 from loom.nn.spec.base.meaning import Meaning, meaning_of_concat, meaning_of_mean, meaning_of_product, meaning_of_sum

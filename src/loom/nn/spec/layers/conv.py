@@ -5,9 +5,9 @@ Layer: nn. Invariant: channels are the first axis of a sample; weights are ``[fi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.activations import Activation, activation
 from loom.nn.spec.base.fields import flag, pair, size
 from loom.nn.spec.base.layer import Layer, Shape, register

@@ -5,9 +5,9 @@ Layer: nn. Invariant: an id outside the table gives a row of zeros and no gradie
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.fields import field_of, size
 from loom.nn.spec.base.layer import Layer, Shape, TableRows, register
 from loom.nn.spec.base.problems import Place

@@ -8,9 +8,9 @@ Source: E. Hu and others, "LoRA: Low-rank adaptation of large language models" (
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.fields import Config, Record, field_of, real, several, size
 from loom.nn.spec.base.layer import Layer, Shape
 from loom.nn.spec.base.problems import Place

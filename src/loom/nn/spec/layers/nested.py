@@ -6,9 +6,9 @@ Layer: nn. Invariant: a layer held is a layer like any other: of any type, at an
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import ClassVar
 
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.fields import choice, field_of, real, several, size
 from loom.nn.spec.base.layer import Layer, LayerRule, Part, Shape, TableRows, chain_rows, register
 from loom.nn.spec.base.meaning import NUMBERS, Meaning, meaning_of_sum, probabilities

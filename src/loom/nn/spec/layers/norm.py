@@ -5,9 +5,9 @@ Layer: nn. Invariant: the shape stays; variances are biased (divided by n).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.fields import real, size
 from loom.nn.spec.base.layer import Layer, Shape, register
 from loom.nn.spec.base.meaning import NEITHER, NUMBERS, Meaning

@@ -6,9 +6,9 @@ Layer: nn. Invariant: every branch sees the layer's whole input; branches keep t
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import ClassVar
 
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.fields import Config, Record, choice, field_of, several, size
 from loom.nn.spec.base.layer import Layer, LayerRule, Part, Shape, TableRows, register
 from loom.nn.spec.base.meaning import Meaning, meaning_of_concat, meaning_of_mean, meaning_of_sum, probabilities

@@ -5,9 +5,9 @@ Layer: nn. Invariant: channels are the first axis and stay; padding counts neith
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.fields import pair
 from loom.nn.spec.base.layer import Layer, Shape, register
 from loom.nn.spec.base.meaning import NEITHER, Meaning

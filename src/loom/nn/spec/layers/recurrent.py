@@ -6,9 +6,9 @@ Layer: nn. Invariant: weights from the input are (hidden, in), from the state (h
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import ClassVar
 
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.fields import choice, size
 from loom.nn.spec.base.layer import Layer, Shape, register
 from loom.nn.spec.base.problems import Place

@@ -5,9 +5,9 @@ Layer: nn. Invariant: it belongs to the model: who has the weights has the scali
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.layer import Layer, Shape, register
 from loom.nn.spec.base.problems import Place
 

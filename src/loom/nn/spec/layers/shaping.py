@@ -5,9 +5,10 @@ Layer: nn. Invariant: flatten and reshape keep the order of elements (row-major)
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING
 from typing import ClassVar
 
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.activations import OTHER_NAMES, Activation
 from loom.nn.spec.base.fields import choice, real, several
 from loom.nn.spec.base.layer import Layer, Shape, TableRows, register

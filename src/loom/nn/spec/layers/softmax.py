@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import accumulate
 from math import fsum, prod
 from operator import mul
 from typing import ClassVar
 
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.fields import choice, flag, real, several, size
 from loom.nn.spec.base.layer import Layer, Shape, register
 from loom.nn.spec.base.meaning import Meaning, probabilities

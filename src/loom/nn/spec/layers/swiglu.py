@@ -5,9 +5,9 @@ Layer: nn. Invariant: only the last axis is touched, and its size stays.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.activations import Activation, activation
 from loom.nn.spec.base.fields import flag, size
 from loom.nn.spec.base.layer import Shape, register

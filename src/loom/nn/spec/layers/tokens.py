@@ -6,9 +6,9 @@ Layer: nn. Invariant: tokens are the first axis of a sample, features the last.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import ClassVar
 
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.fields import choice, field_of
 from loom.nn.spec.base.layer import Layer, Shape, register
 from loom.nn.spec.base.meaning import NEITHER, Meaning

@@ -6,10 +6,11 @@ shapes (``layerN_view``) or add (``layerN_add``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from loom.core.dtype import f32, f64
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.layer import Layer, Shape
 from loom.nn.spec.base.limits import MOST_WIDTH
 from loom.nn.spec.base.problems import Place, Problem, Reading

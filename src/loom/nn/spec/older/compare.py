@@ -6,9 +6,9 @@ input, changes of shape and biases (which ``match_weights`` has) are no differen
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.activations import Activation
 from loom.nn.spec.base.fields import write_object
 from loom.nn.spec.base.layer import Layer, Shape

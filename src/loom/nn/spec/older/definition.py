@@ -6,9 +6,10 @@ Layer: nn. Invariant: a value of 0, an empty list and an empty text mean the sam
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from loom.core.late.dataclass import dataclass
 from loom.formats.json_text import JsonValue, brief
 from loom.nn.spec.base.activations import Activation
 from loom.nn.spec.base.fields import IGNORED

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from loom.core.arrays import Array
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.layer import Layer, Shape
 from loom.nn.spec.layers.nested import Sequential
 from loom.nn.spec.network import NetworkSpec

@@ -7,11 +7,11 @@ one moves bits and computes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from loom.core.arrays import Array
+from loom.core.late.dataclass import dataclass
 from loom.formats.json_text import JsonValue
 from loom.nn.spec.base.problems import Place
 from loom.nn.spec.base.shapes import count

@@ -6,9 +6,9 @@ for; one row, where they ask for none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.layer import Shape
 from loom.nn.spec.older.definition import Definition
 

@@ -6,11 +6,12 @@ Layer: nn. Invariant: nothing is lost unless ``lossy``, and what is lost or chan
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from loom.core.arrays import Array
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.nn.spec.base.layer import Part
 from loom.nn.spec.base.problems import Place, Reading
 from loom.nn.spec.layers.combine import Combine, Merge

@@ -6,10 +6,11 @@ Layer: nn. Invariant: the numbers are doubles that JSON keeps exactly, so that a
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from pathlib import Path
 from typing import Any
 
+from loom.core.late.dataclass import dataclass
 from loom.nn.train.loop.curves import draw_curves
 from loom.storage.atomic import replace_file
 

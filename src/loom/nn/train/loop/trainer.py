@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,6 +18,7 @@ from loom.core.arrays import Array
 from loom.core.dtype import DType, f32
 from loom.core.errors import ArgumentError, CheckpointError, NotFinite, StateError
 from loom.core.given import is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.kernels.precisions import FULL
 from loom.nn.base.wrongwork import WrongWorkError
 from loom.nn.spec import Snapshot

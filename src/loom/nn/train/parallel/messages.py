@@ -7,9 +7,9 @@ that was given the same weights, and asked again. Invariant: nothing here holds 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from loom.core.arrays import Array
+from loom.core.late.dataclass import dataclass
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.parallel.tree import Sums, share_out
 from loom.nn.train.samples import Samples

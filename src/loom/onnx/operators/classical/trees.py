@@ -7,12 +7,12 @@ Invariant: a child that there is not, and a node that is reached twice, is refus
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom import tensor as lt
+from loom.core.late.dataclass import dataclass
 from loom.onnx.registry import Made, NodeCall, operator
 from loom.onnx.scores import as_float, class_labels, pick_labels, transform_scores
 from loom.tensor.arrays.tensor import Tensor

@@ -13,7 +13,6 @@ import os
 import platform
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache, cached_property
 from time import monotonic
 from typing import Any
@@ -24,11 +23,12 @@ import numpy as np
 from loom.core import options
 from loom.core.caps import Caps
 from loom.core.errors import DeviceError, KernelFault, StateError
+from loom.core.late.dataclass import dataclass
 from loom.core.numerics import Guarantee
 from loom.core.process.bound import ProcessBound
 from loom.core.process.critical import start_thread
 from loom.core.process.forks import hold_over_forks
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.cpu.code import LinkedCode, link
 from loom.runtime.drivers.cpu.ctrl_c import GRACE_SECONDS, Interrupts
 from loom.runtime.drivers.cpu.pool import Pool, SubmissionCells, pool

@@ -5,9 +5,8 @@ Layer: runtime. Invariant: nothing here opens a GPU.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from loom.core.errors import DeviceError
+from loom.core.late.dataclass import dataclass
 from loom.runtime.drivers.cuda.api import Api, load
 
 __all__ = ["Gpu", "find_gpus"]

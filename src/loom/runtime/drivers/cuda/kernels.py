@@ -7,13 +7,14 @@ room for is refused before anything is made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from loom.core.errors import DeviceError
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Kernel
 from loom.ir.passes.wide import has_wide
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.cuda.api import Api
 from loom.runtime.drivers.cuda.gpus import Gpu
 from loom.targets.base import Artifact, Bounds, Site

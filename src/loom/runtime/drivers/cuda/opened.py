@@ -17,7 +17,7 @@ import numpy as np
 from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.errors import DeviceError
 from loom.core.process.bound import ProcessBound
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.cuda.api import LOST_REMEDY, NOT_READY, SUCCESS, Api, is_loss, left_behind
 from loom.runtime.drivers.cuda.gpus import Gpu
 from loom.runtime.drivers.cuda.kernels import LoadedFunction, compile_kernel, load_kernel

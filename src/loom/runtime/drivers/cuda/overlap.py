@@ -8,9 +8,9 @@ loaded for programs that become graphs alone. Invariant: a program's kernels all
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from loom.core.errors import ArgumentError
+from loom.core.late.dataclass import dataclass
 from loom.runtime.drivers.cuda.gpus import Gpu
 
 __all__ = ["NO_OVERLAP", "Overlap", "is_early", "overlap_of"]

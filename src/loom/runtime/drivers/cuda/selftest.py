@@ -7,10 +7,10 @@ What was found is kept on disk for GPU, driver and code. Invariant: a GPU that p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 
 from loom.core.errors import DeviceError
+from loom.core.late.dataclass import dataclass
 from loom.runtime.drivers.cuda.opened import OpenGpu
 from loom.runtime.drivers.cuda.program import CudaProgram
 from loom.runtime.drivers.probes.probe import Probe

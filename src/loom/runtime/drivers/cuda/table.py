@@ -6,11 +6,12 @@ words stay where they are as long as the table lives.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
+from loom.core.late.dataclass import dataclass
 from loom.runtime.drivers.cuda.kernels import LoadedFunction
 from loom.runtime.drivers.cuda.memory import CudaStorage
 from loom.runtime.drivers.cuda.opened import OpenGpu

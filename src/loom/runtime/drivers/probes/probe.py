@@ -6,12 +6,12 @@ Layer: runtime. Invariant: what the host computes is IEEE 754's, whatever state 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from loom.core.arithmetic import ordinary_arithmetic
+from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.decorator import KernelFunction
 
 __all__ = ["Array", "Probe", "on_host", "ordered"]

@@ -6,11 +6,11 @@ says all that a dispatch's kernel asks of the host.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Kernel
 from loom.targets.base.push_layout import PushLayout
 

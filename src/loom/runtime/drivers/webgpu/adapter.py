@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from loom.core.errors import DeviceError
+from loom.core.late.dataclass import dataclass
 from loom.core.optional import load
 
 __all__ = ["WebGpuAdapter", "calls", "find_adapters"]

@@ -6,12 +6,12 @@ device has no room for is refused before anything is made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.errors import DeviceError
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Kernel
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.webgpu.adapter import WebGpuAdapter, calls
 from loom.targets.base import Artifact, Site
 from loom.targets.base.push_layout import PushLayout, lanes_filled_up

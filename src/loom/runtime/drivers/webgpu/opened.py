@@ -13,7 +13,7 @@ from typing import Any
 from loom.core.errors import DeviceError
 from loom.core.process.bound import ProcessBound
 from loom.core.process.thread_pools import ThreadPool
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
 from loom.runtime.drivers.webgpu.adapter import WebGpuAdapter, calls
 from loom.runtime.drivers.webgpu.kernels import LoadedPipeline, load_kernel

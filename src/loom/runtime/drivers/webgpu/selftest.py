@@ -8,11 +8,12 @@ FormFindings are kept on disk for adapter, driver and code, since a device does 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from loom.core.errors import DeviceError
+from loom.core.late.dataclass import dataclass
 from loom.kernels.maps.literals import LITERAL_OPERATIONS
 from loom.runtime.drivers.probes.probe import Probe
 from loom.runtime.drivers.probes.probes import PROBES, TILES

@@ -6,11 +6,11 @@ Invariant: a row's words begin where the device takes a uniform buffer to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from loom.core.late.dataclass import dataclass
 from loom.runtime.drivers.rows.table import RowItem, WordTable
 from loom.runtime.drivers.webgpu.kernels import LoadedPipeline
 from loom.runtime.drivers.webgpu.opened import OpenWebGpu

@@ -9,12 +9,12 @@ the lanes of a vector came one by one, lowest first.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import llvmlite.ir as ll
 
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Instr, Kernel, Memory, Space, walk
 from loom.ir.ops import Effect
 from loom.targets.llvm.access.again import ReadAgain

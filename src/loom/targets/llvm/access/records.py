@@ -8,10 +8,10 @@ lanes ask for are touched, and nothing that may write them stands between the fi
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.dtype import DType
+from loom.core.late.dataclass import dataclass
 from loom.ir.constants import constant_value
 from loom.ir.kernel import Instr, Memory, Space, Statement, walk_blocks
 from loom.ir.ops import Effect

@@ -7,12 +7,12 @@ mask that ``remaining`` gives.
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.ir as ll
 
 from loom.core.dtype import bool_
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Block, Break, Continue, For, If, Instr, Return, Statement, Variable, While, walk, walk_blocks
 from loom.ir.ops import Effect
 from loom.targets.base.walk import Walk

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["with_rolled_loops"]
 

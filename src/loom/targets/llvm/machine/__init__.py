@@ -7,14 +7,14 @@ part of every cache key. Invariant: no fast-math flag and no contraction is ever
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from loom.core.caps import Caps
 from loom.core.errors import ArgumentError, near_matches
-from loom.core.process.forks import hold_over_forks
+from loom.core.late.dataclass import dataclass
 from loom.targets.base import compiler_fingerprint
+from loom.targets.llvm.machine.shared_library import binding, host_processor, llvm_version
 
 __all__ = [
     "PLACED_ELEMENTS", "PLACED_NBYTES", "DotUnits", "Machine", "cpu_caps", "data_layout", "emit", "host_machine",
@@ -158,16 +158,6 @@ _CROSS = {
 }  # fmt: skip
 
 
-@cache
-def _binding() -> Any:
-    from llvmlite import binding
-
-    hold_over_forks(binding.ffi.lib._lock._lock)  # under which all of LLVM is called
-    binding.initialize_all_targets()
-    binding.initialize_all_asmprinters()
-    return binding
-
-
 def machine_names() -> list[str]:
     """Return the names ``machine`` knows."""
     return ["host", *_CROSS]
@@ -185,17 +175,16 @@ def machine(name: str) -> Machine:
 @cache
 def host_machine(simd_lanes: int | None = None, *, optimised: bool = True) -> Machine:
     """Return this computer; ``simd_lanes`` forces a vector width (speed changes, bits do not)."""
-    binding = _binding()
-    features = binding.get_host_cpu_features()
+    triple, name, features = host_processor()
     lanes = simd_lanes or _native_lanes(features)
     native_rounding = platform.machine() not in ("x86_64", "AMD64") or bool(features.get("sse4.1"))
     return Machine(
-        "host", binding.get_process_triple(), binding.get_host_cpu_name(), features.flatten(), lanes,
+        "host", triple, name, ",".join(f"{'+' if features[f] else '-'}{f}" for f in sorted(features)), lanes,
         native_rounding=native_rounding, optimised=optimised, stoppable=True,
     )  # fmt: skip
 
 
-def _native_lanes(features: Any) -> int:
+def _native_lanes(features: dict[str, bool]) -> int:
     if platform.machine() in ("x86_64", "AMD64"):
         return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
     return 4
@@ -215,18 +204,18 @@ def emit(module: str, target: Machine, kind: str, *, vectorise_loops: bool = Tru
 
     ``vectorise_loops`` lets LLVM turn loops into vectors of its own, beside those of lanes.
     """
-    binding = _binding()
-    parsed = binding.parse_assembly(module)
+    llvm = binding()
+    parsed = llvm.parse_assembly(module)
     parsed.verify()
     generator = _target_machine(target)
-    options = binding.create_pipeline_tuning_options(speed_level=2 if target.small else 3)
+    options = llvm.create_pipeline_tuning_options(speed_level=2 if target.small else 3)
     options.loop_unrolling = not target.small
     options.loop_vectorization = vectorise_loops and not target.small
-    builder = binding.create_pass_builder(generator, options)
+    builder = llvm.create_pass_builder(generator, options)
     if target.optimised:
         passes = builder.getModulePassManager()
     else:  # LLVM is four times as long at making code for each lane, of masks too that are known
-        passes = binding.create_new_module_pass_manager()
+        passes = llvm.create_new_module_pass_manager()
         passes.add_always_inliner_pass()
         passes.add_instruction_combine_pass()
     passes.run(parsed, builder)
@@ -244,7 +233,7 @@ def emit(module: str, target: Machine, kind: str, *, vectorise_loops: bool = Tru
 @cache
 def _target_machine(target: Machine) -> Any:
     level = 0 if not target.optimised else 2 if target.small else 3
-    return _binding().Target.from_triple(target.triple).create_target_machine(
+    return binding().Target.from_triple(target.triple).create_target_machine(
         cpu=target.cpu, features=target.features, opt=level, reloc="pic",
         codemodel="default" if target.threads else "small",
     )  # fmt: skip
@@ -262,7 +251,5 @@ def llvm_fingerprint() -> str:
     One version of llvmlite may be built with several of LLVM.
     """
     import llvmlite
-    from llvmlite import binding
 
-    version = ".".join(map(str, binding.llvm_version_info))
-    return f"{compiler_fingerprint()} llvmlite {llvmlite.__version__} LLVM {version}"
+    return f"{compiler_fingerprint()} llvmlite {llvmlite.__version__} LLVM {llvm_version()}"

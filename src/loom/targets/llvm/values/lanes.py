@@ -8,9 +8,10 @@ Source: the "linear" values of Karrenberg and Hack, "Whole-Function Vectorizatio
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from loom.core.late.dataclass import dataclass
 from loom.ir.constants import constant_value
 from loom.ir.kernel import Block, For, Instr, Kernel, Space, Variable, walk
 from loom.ir.ops import Effect

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import llvmlite.ir as ll
 
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Instr, Kernel, Memory, Statement, Variable, walk
 from loom.ir.passes.uniformity import Uniformity
 from loom.targets.base import Bounds, Decision, Site

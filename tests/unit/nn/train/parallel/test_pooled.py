@@ -94,7 +94,7 @@ def test_workers_killed_added_and_slow_change_no_bit(opened: Any, alone: Any, se
     net = loom.Network.from_json(DOCUMENT, on="cpu")
     trainer_report = pytest.MonkeyPatch()
     with trainer_report.context() as patch:
-        patch.setattr("loom.nn.network.show_progress", lambda _shown: _Reporting(joins))
+        patch.setattr("loom.nn.train.loop.progress.show_progress", lambda _shown: _Reporting(joins))
         assert train(net=net, workers=pool) == alone
     assert not pool.faults
 
@@ -111,7 +111,7 @@ def test_who_joins_while_others_are_in_a_course_is_of_use_at_once(opened: Any, a
 
     net = loom.Network.from_json(DOCUMENT, on="cpu")
     with pytest.MonkeyPatch().context() as patch:
-        patch.setattr("loom.nn.network.show_progress", lambda _shown: _Reporting(joins))
+        patch.setattr("loom.nn.train.loop.progress.show_progress", lambda _shown: _Reporting(joins))
         assert train(net=net, workers=pool) == alone
     assert [row["state"] for row in pool.status()] == ["ready", "ready"]
     assert pool.status()[1]["calls"]

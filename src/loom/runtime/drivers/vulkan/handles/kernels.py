@@ -5,12 +5,13 @@ Layer: runtime. Invariant: a kernel the device has no room or no types for is re
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from loom.core.errors import DeviceError
+from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Instr, Kernel, walk
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.vulkan.native.api import is_unknown
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.drivers.vulkan.native.pipelines import Pipelines

@@ -12,7 +12,8 @@ from weakref import WeakSet
 
 from loom.core.errors import DeviceError
 from loom.core.process.critical import CRITICAL
-from loom.ir.verify import MAX_PRIVATE_NBYTES, VerifiedKernel
+from loom.ir.verified import VerifiedKernel
+from loom.ir.verify import MAX_PRIVATE_NBYTES
 from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
 from loom.runtime.drivers.proofs import Proofs
 from loom.runtime.drivers.vulkan.handles.foreign import load_foreign

@@ -5,11 +5,11 @@ Layer: runtime. Invariant: an adapter that lacks something is refused with a rea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from loom.core.errors import DeviceError
+from loom.core.late.dataclass import dataclass
 from loom.runtime.drivers.vulkan.native.api import Vulkan, load
 from loom.runtime.drivers.vulkan.native.instance import API_VERSION, instance, version_to_ask
 from loom.runtime.drivers.vulkan.native.matrices import COOPERATIVE_MATRICES, MEMORY_MODEL, matrix_shape

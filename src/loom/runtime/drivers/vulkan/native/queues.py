@@ -9,10 +9,10 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from loom.core.errors import DeviceError
+from loom.core.late.dataclass import dataclass
 from loom.core.process.critical import CRITICAL, Latch
 from loom.runtime.drivers.vulkan.native.context import DeviceContext
 from loom.runtime.port.log import Outcome

@@ -7,11 +7,11 @@ point to live as long as the table.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from loom.core.late.dataclass import dataclass
 from loom.runtime.drivers.rows.table import RowItem, WordTable
 from loom.runtime.drivers.vulkan.handles.foreign import pack_params, refuse_many_groups
 from loom.runtime.drivers.vulkan.handles.kernels import LoadedKernel
