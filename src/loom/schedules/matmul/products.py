@@ -67,9 +67,8 @@ def record_matmul(
 ) -> None:
     """Record ``out = a @ b`` over storages of packed row-major matrices.
 
-    No dimension may be 0. ``schedule``: a
-    Blocking forces a cut with packing, a Slabs the way of GPUs, a Patch (of order-free products) that of units for
-    tiles of bytes. ShapeError if the partial sums are 2^32 or more.
+    No dimension may be 0. ``schedule``: a Blocking forces a cut with packing, a Slabs the way of GPUs, a Patch (of
+    order-free products) that of units for tiles of bytes. ShapeError if the partial sums are 2^32 or more.
     """
     what, allocate = _with_dots(chain.device.caps, what.merge_batches()), chain.device.allocate
     if what.types.order_free is not None:
