@@ -17,7 +17,7 @@ import numpy as np
 
 from loom.core.errors import DeviceError
 from loom.core.late.dataclass import dataclass
-from loom.ir.verify import VerifiedKernel
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.rows.counts import STATUS_WORDS, check_counts
 from loom.runtime.drivers.rows.words import cut_groups, fill_words
 from loom.runtime.memory.storage import HostSlot, Storage
