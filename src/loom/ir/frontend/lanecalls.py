@@ -42,7 +42,7 @@ def _of_group(typing: Typing, target: LaneFunction, room: Room, given: list[Oper
     """Return the arguments, the first one typed, then shared memory and the workgroup."""
     builder = typing.builder
     first = given[0]
-    value = typing.typed(first) if _is_value(first) else None
+    value = typing.as_value(first) if _is_value(first) else None
     wanted = bool_ if room.dtype is not None else None
     if value is None or value.type.is_vector or (value.dtype != wanted if wanted else value.type.is_bool):
         raise builder.error(
@@ -69,7 +69,7 @@ def _words(typing: Typing, operand: Operand, what: str, bits: int) -> list[Opera
             raise builder.error(f"{what} is out of range", f"a whole number from 0 to 2^{bits} - 1", repr(number),
                                 f"Take it modulo 2^{bits}")  # fmt: skip
         return [builder.const(number & _LOW, u32), builder.const(number >> 32, u32)]
-    value = typing.typed(operand) if isinstance(operand, (Instr, Static)) else None
+    value = typing.as_value(operand) if isinstance(operand, (Instr, Static)) else None
     if value is None or not value.type.is_integer or value.type.is_vector or value.type.bits > bits:
         got = describe(operand) if value is None else value.dtype
         raise builder.error(f"{what} is no integer of at most {bits} bits", "an integer", got, "Convert with u32(...)")
