@@ -7,12 +7,12 @@ has one length in a call.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from loom.core.dtype import DType, lookup
 from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.core.given import is_mapping
+from loom.core.late.dataclass import dataclass
 
 __all__ = ["ArrayInfo", "check_names", "check_shapes", "name_arguments"]
 

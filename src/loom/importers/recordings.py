@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from loom.core.errors import StateError
+from loom.core.late.dataclass import dataclass
 from loom.nn.base.random import RandomStream
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.random import random_words

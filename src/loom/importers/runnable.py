@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from loom import tensor
@@ -16,6 +15,7 @@ from loom.core.conversions import show
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError, near_matches
 from loom.core.given import is_mapping
+from loom.core.late.dataclass import dataclass
 from loom.importers.latestprograms import LatestPrograms, LimitedProgram
 from loom.importers.ports import ArrayInfo, check_names, check_shapes
 from loom.importers.recordings import GraphPass

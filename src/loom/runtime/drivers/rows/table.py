@@ -9,14 +9,15 @@ reports those beyond the limits. Invariant: rows are in the plan's order.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from loom.core.errors import DeviceError
-from loom.ir.verify import VerifiedKernel
+from loom.core.late.dataclass import dataclass
+from loom.ir.verified import VerifiedKernel
 from loom.runtime.drivers.rows.counts import STATUS_WORDS, check_counts
 from loom.runtime.drivers.rows.words import cut_groups, fill_words
 from loom.runtime.memory.storage import HostSlot, Storage
