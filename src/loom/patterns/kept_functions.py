@@ -2,8 +2,8 @@
 
 Layer: patterns, over tensors. ``run`` is for what no operation of tensors is: several results of one run, or one of
 which the host reads something before it goes on. ``recorded`` keeps what a function makes of operands of a kind, so
-that a later call records nothing. Both are kept where programs of records are. Invariant: what a recording depends on is in
-its key.
+that a later call records nothing. Both are kept where programs of records are. Invariant: what a recording depends on
+is in its key.
 """
 
 from __future__ import annotations
