@@ -23,6 +23,8 @@ from loom.ir.frontend.elementary import elementary
 from loom.ir.frontend.intrinsics import select
 from loom.kernels.functions import FUNCTIONS, function, power
 from loom.patterns.maps import map as map_module
+from loom.tensor.ops.elementwise import MAPS
+from loom.tensor.record.graph import NodeKind, TensorOp
 
 _TYPES = pytest.mark.parametrize("dtype", [f32, f64], ids=str)
 _TYPED = [(name, dtype) for name in sorted(FUNCTIONS) for dtype in function(name).definitions]
@@ -108,6 +110,7 @@ def _add(monkeypatch: pytest.MonkeyPatch, stub: Callable[..., Any], reference: R
     monkeypatch.setitem(references.REFERENCES, stub.__name__, reference)
     monkeypatch.setitem(EXTENDED, stub.__name__, reference.fast)
     monkeypatch.setattr(map_module, "ELEMENTWISE", (*map_module.ELEMENTWISE, stub.__name__))
+    monkeypatch.setitem(MAPS, stub.__name__, TensorOp(stub.__name__, NodeKind.MAP, operation=stub.__name__))
 
 
 def _thirds(x: Any) -> Any:

@@ -73,7 +73,7 @@ REFUSED: dict[str, Any] = {
 
 
 REFUSED |= {
-    r"\[data.bollinger, data\] not numbers|\[data.bollinger, data\]": lambda: loom.data.bollinger(None),
+    r"\[data.bollinger\] not numbers: expected bools, ints or floats, got NoneType": lambda: loom.data.bollinger(None),
     r"\[reshape\] not a whole number: expected an int of at least -1, got 2.7": lambda: loom.array([1.0, 2.0]).reshape(
         2.7
     ),

@@ -5,27 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+import torch
 
 import loom
 
-torch: Any = pytest.importorskip("torch")
-onnx: Any = pytest.importorskip("onnx")
 
+def _windowed(window: Any) -> Any:
+    class Windowed(torch.nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x * window()
 
-class _Windowed(torch.nn.Module):
-    def __init__(self, window: Any) -> None:
-        super().__init__()
-        self.window = window
-
-    def forward(self, x: Any) -> Any:
-        return x * self.window()
+    return Windowed()
 
 
 def _of_torch(name: str, size: int, periodic: bool) -> Any:
     x = torch.ones(size, dtype=torch.float64)
     make = getattr(torch, f"{name.lower()}_window")
-    module = _Windowed(lambda: make(size, periodic=periodic, dtype=torch.float64))
+    module = _windowed(lambda: make(size, periodic=periodic, dtype=torch.float64))
     return loom.from_torch(module, x, dynamic=False, training=False, on="cpu")(x)
 
 

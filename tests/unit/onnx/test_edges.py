@@ -12,7 +12,6 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import helper
-from onnx.reference import ReferenceEvaluator
 
 import loom.onnx
 from loom.core.errors import ArgumentError, DTypeError, FileError
@@ -93,7 +92,7 @@ def test_windows_in_the_padding_alone_are_refused(name: str, attributes: dict[st
 def test_wide_padding_is_pooled_as_in_onnxs_reference(name: str, attributes: dict[str, Any]) -> None:
     x = np.arange(1, 5, dtype="f4").reshape(1, 1, 4)
     model = model_of(name, [x], attributes)
-    (wanted,) = ReferenceEvaluator(model).run(None, {"a0": x})
+    (wanted,) = onnx.reference.ReferenceEvaluator(model).run(None, {"a0": x})
     np.testing.assert_allclose(loom.onnx.load(model).run({"a0": x})["y0"], wanted, rtol=1e-6)
 
 

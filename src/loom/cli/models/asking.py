@@ -121,7 +121,7 @@ def answer(model: ServedModel, task: TextTask, tell: Callable[[str], None]) -> T
 def printable(text: str) -> str:
     """Return a text for stdout: on a terminal without characters that it would obey.
 
-    >>> shown("a\\tb")
+    >>> printable("a\\tb")
     'a\\tb'
     """
     if not is_terminal():

@@ -26,7 +26,7 @@ _MOST_CHARACTERS = 200
 def quote(name: str) -> str:
     """Return a name as SQL reads it, with any character in it.
 
-    >>> quoted('say "hi"; drop')
+    >>> quote('say "hi"; drop')
     '"say ""hi""; drop"'
     """
     return '"' + name.replace('"', '""') + '"'

@@ -9,10 +9,10 @@ import pytest
 
 from loom import tensor
 from loom.core.caps import Caps
+from loom.schedules import matmul
 from loom.tensor import Tensor
 from loom.tensor.fusing.copies import through
 from loom.tensor.record.layout import StridedLayout, row_major
-from loom.tensor.run import lowering
 from unit.tensor.fusing.drafts import GPU, computed
 
 BATCH, TOKENS, HEADS, SIZE = 2, 6, 3, 4
@@ -57,7 +57,7 @@ def test_a_gpu_copies_each_operand_once_forwards_and_backwards(monkeypatch: pyte
     arrays = drawn(2, (BATCH, TOKENS, WIDTH), *((WIDTH, WIDTH), (WIDTH,)) * 3)
     x, *weights = (tensor.array(a, on="cpu") for a in arrays)
     once = computed(attention(x, weights), GPU)
-    monkeypatch.setattr(lowering, "reads_both_ways", lambda _caps: False)
+    monkeypatch.setattr(matmul, "reads_both_ways", lambda _caps: False)
     twice = computed(attention(x, weights), GPU)
     assert once[0] == twice[0]
     # backwards q, k and v are read turned, so that nobody else reads what they are copied of: they are made in place

@@ -110,15 +110,25 @@ def test_numbers_of_numpy_keep_their_type(kind: str) -> None:
 def test_a_gradient_through_what_is_not_recorded_is_refused() -> None:
     x = loom.array([3.0, 1.0, 2.0])
     weights = loom.array([1.0, 2.0, 3.0])
-    for made in (loom.gpu_sort(x), loom.gpu_sort(x * 2), loom.gpu_scan(loom.gpu_sort(x) + 1), loom.stats.rank(x)):
+    for made in (loom.stats.rank(x), loom.stats.rank(x * 2), loom.gpu_scan(loom.stats.rank(x) + 1)):
         with pytest.raises(ArgumentError, match="made of a result of loom's patterns"):
             loom.tensor.grad((made.astype("f32") * x).sum(), [x])
     doubled = x * 2
     with pytest.raises(ArgumentError, match=r"Take the function of loom\.tensor"):
-        loom.tensor.grad(loom.gpu_sort(doubled).sum(), [doubled])
+        loom.tensor.grad(loom.stats.rank(doubled).sum(), [doubled])
     (found,) = loom.tensor.grad((loom.tensor.detach(loom.gpu_sort(x)) * x).sum(), [x])
     assert found.tolist() == [1.0, 2.0, 3.0]
     (found,) = loom.tensor.grad((loom.gpu_sort(weights) * x).sum(), [x])  # it does not depend on x
     assert found.tolist() == [1.0, 2.0, 3.0]
     (found,) = loom.tensor.grad(loom.gpu_exp(x).sum(), [x])  # maps are recorded
     assert np.allclose(found.numpy(), np.exp([3.0, 1.0, 2.0]))
+
+
+@pytest.mark.parametrize(("pattern", "function"), [
+    (loom.gpu_sort, loom.tensor.sort), (loom.stats.mean, loom.tensor.mean), (loom.gpu_sum, loom.tensor.sum),
+    (lambda x: loom.gpu_scan(loom.gpu_sort(x) + 1), lambda x: loom.tensor.cumulative_sum(loom.tensor.sort(x) + 1)),
+])  # fmt: skip
+def test_a_pattern_over_tensors_has_the_gradient_of_its_function(pattern: Any, function: Any) -> None:
+    x = loom.array([3.0, 1.0, 2.0])
+    (one,), (other,) = (loom.tensor.grad((f(x) * x).sum(), [x]) for f in (pattern, function))
+    assert one.numpy().tobytes() == other.numpy().tobytes()

@@ -306,16 +306,16 @@ def test_who_vouches_for_bits_refuses_them(gpu: CudaDevice, fake: FakeLibrary, m
     monkeypatch.setenv("LOOM_DEVICE", "cpu")
     monkeypatch.setenv("LOOM_THREADS", "1")
     worker = DeviceWorker(0, "cpu", 1)
-    answer, _ = worker._answered(lambda: loom.gpu_matmul(a, a, guarantee="fast").numpy(), wants_digest=True)
+    answer, _ = worker._answer(lambda: loom.gpu_matmul(a, a, guarantee="fast").numpy(), wants_digest=True)
     assert "a result was computed with guarantee='fast'" in str(answer.error)
-    answer, found = worker._answered(lambda: loom.gpu_matmul(a, a, guarantee="fast").numpy(), wants_digest=False)
+    answer, found = worker._answer(lambda: loom.gpu_matmul(a, a, guarantee="fast").numpy(), wants_digest=False)
     assert answer.error is None
     assert found.shape == (2, 2)
 
 
 def _judged_fast(a: Any) -> Any:
     def judged(*_given: Any) -> tuple[str, None]:
-        loom.gpu_matmul(a, a, guarantee="fast")
+        loom.gpu_matmul(a, a, guarantee="fast").numpy()
         return "", None
 
     return judged
