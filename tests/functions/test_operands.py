@@ -22,6 +22,8 @@ from loom.ir.frontend.intrinsics import select, sqrt
 from loom.kernels.functions import FUNCTIONS, function, power
 from loom.patterns.maps import map as map_module
 from loom.proof.cases import cases_of
+from loom.tensor.ops.elementwise import MAPS
+from loom.tensor.record.graph import NodeKind, TensorOp
 
 _TYPES = pytest.mark.parametrize("dtype", [f32, f64], ids=str)
 
@@ -72,6 +74,7 @@ def _register(monkeypatch: pytest.MonkeyPatch, reference: Reference, **definitio
     monkeypatch.setattr(power, name, elementary(**definitions)(stub), raising=False)
     monkeypatch.setitem(references.REFERENCES, name, reference)
     monkeypatch.setattr(map_module, "ELEMENTWISE", (*map_module.ELEMENTWISE, name))
+    monkeypatch.setitem(MAPS, name, TensorOp(name, NodeKind.MAP, operation=name))
     return name
 
 
