@@ -17,7 +17,7 @@ import loom
 from bench.harness import Side, alternate
 from bench.report import Bar, Row
 from loom.core.dtype import f32
-from loom.patterns.matmul import matmul_types
+from loom.kernels.types import product_types
 from loom.schedules.matmul import Multiplication, record_matmul
 
 SIZES = (1024, 2048, 4096)
@@ -44,7 +44,7 @@ def _row(size: int, device: Any) -> Row:
         storage.write(0, matrix.reshape(-1).view(np.uint8))
     chain = loom.Chain(device)
     with chain.repeat(PRODUCTS):
-        record_matmul(chain, *held, Multiplication(size, size, size, matmul_types(f32)))
+        record_matmul(chain, *held, Multiplication(size, size, size, product_types(f32, f32)))
     program = chain.build()
     program.run()
     expected = loom.gpu_matmul(a[:CHECKED], b, on="cpu")
