@@ -90,6 +90,8 @@ def _searchsorted(x: Tensor, values: Tensor, side: str = "left") -> Tensor:
     try:
         return tensor.searchsorted(x, values, side=side)
     except DTypeError as error:
+        if not isinstance(values, Tensor):
+            raise
         raise DTypeError(f"{where}, values", "another dtype than sorted", expected=x.dtype, got=values.dtype,
                          remedy="Convert one") from error  # fmt: skip
     except ShapeError:
