@@ -91,6 +91,8 @@ SINGLE: Kinds = {
     "hollow": _one((0, 3)), "cube": _one((2, 3, 4)), "pairs": _one((3, 2)),
     "edges": lambda dtype: (Typed(_edges(dtype), dtype),),
     "large": lambda dtype: (Typed(_large(dtype), dtype),),
+    "zero": lambda dtype: (Typed(np.array([-0.0 if dtype.is_float else 0]), dtype),),
+    "column": lambda dtype: (Typed(_edges(dtype)[:, None], dtype),),  # of rows of one element each
     "tiles": _one((4500,)),
 }  # fmt: skip
 """One array."""

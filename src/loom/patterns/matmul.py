@@ -34,20 +34,28 @@ def _matmul(
         m, n, k = (_count(value, name) for value, name in zip((m, n, k), "mnk", strict=True))
         a = _matrix(a, "a", (m, k), transpose=transpose_a is True)
         b = _matrix(b, "b", (k, n), transpose=transpose_b is True)
-    for x, name, transpose in ((a, "a", transpose_a), (b, "b", transpose_b)):
-        ndim = getattr(x, "ndim", 0)
-        if not ndim or (ndim == 1 and transpose is True):
-            raise ShapeError(
-                f"{_WHERE}, {name}", "a vector has no transpose" if ndim else "a number is no matrix",
-                expected="at least 2 dimensions" if ndim else "at least 1 dimension",
-                got=f"shape {getattr(x, 'shape', ())}",
-                remedy=f"Leave transpose_{name} out" if ndim else "Multiply with gpu_mul",
-            )  # fmt: skip
-    found = tensor.matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b, **options)
+    try:
+        found = tensor.matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b, **options)
+    except (ArgumentError, ShapeError):
+        _require_matrix(a, "a", transpose=transpose_a is True)
+        _require_matrix(b, "b", transpose=transpose_b is True)
+        raise
     if found.size > _MOST_ELEMENTS:
         raise ShapeError(_WHERE, "too many elements in the result", expected="less than 2^32", got=found.shape,
                          remedy="Multiply in parts of rows")  # fmt: skip
     return found
+
+
+def _require_matrix(x: Any, name: str, *, transpose: bool) -> None:
+    """ShapeError for a number, and for a vector that is to be turned."""
+    ndim = getattr(x, "ndim", 0)
+    if not ndim or (ndim == 1 and transpose):
+        raise ShapeError(
+            f"{_WHERE}, {name}", "a vector has no transpose" if ndim else "a number is no matrix",
+            expected="at least 2 dimensions" if ndim else "at least 1 dimension",
+            got=f"shape {getattr(x, 'shape', ())}",
+            remedy=f"Leave transpose_{name} out" if ndim else "Multiply with gpu_mul",
+        )  # fmt: skip
 
 
 def _matrix(x: Tensor, name: str, sides: tuple[int, int], *, transpose: bool) -> Tensor:

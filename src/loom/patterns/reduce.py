@@ -9,31 +9,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.patterns.axis import along, normal_axis, require_elements, rows_of
+from loom.patterns.axis import along, normal_axis, require_elements
 from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
-from loom.tensor.ops.elementwise import apply
 from loom.tensor.ops.reductions import mean_of, sum_of
 
 __all__ = ["gpu_max", "gpu_mean", "gpu_min", "gpu_product", "gpu_sum", "mean_of_some"]
 
 
 def _sum(x: Tensor, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
-    at = None if axis is None else normal_axis(x.shape, axis, "gpu_sum")
-    return _from_zero(x, axis, sum_of(x, at, keepdims=keepdims))
+    return sum_of(x, None if axis is None else normal_axis(x.shape, axis, "gpu_sum"), keepdims=keepdims)
 
 
 def mean_of_some(x: Tensor, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
     """Return means; EmptyError of none, for which tensors have NaN."""
     require_elements(x, axis, "gpu_mean", "mean")
-    return _from_zero(x, axis, mean_of(x, axis, keepdims=keepdims))
-
-
-def _from_zero(x: Tensor, axis: int | None, found: Tensor) -> Tensor:
-    """Return sums, or means, that begin at 0, so that one of -0 alone is +0; tensors leave an axis of one as it is."""
-    is_one = x.dtype.is_float and rows_of(x.shape, axis, "gpu_sum").n == 1
-    return apply("add", found, 0.0) if is_one else found
+    return mean_of(x, axis, keepdims=keepdims)
 
 
 @row(_sum)

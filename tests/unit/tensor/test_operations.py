@@ -144,6 +144,15 @@ def test_sizes_of_zero() -> None:
         tensor.argmin(x)  # of all, whose shape is told as it came
 
 
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize(("shape", "axis"), [((1,), None), ((1,), 0), ((3, 1), 1), ((), None), ((2, 1, 1), (1, 2))])
+def test_a_sum_begins_at_0(dtype: str, shape: tuple[int, ...], axis: Any) -> None:
+    """So it is never -0, of one element alone neither."""
+    x = tensor.array(np.full(shape, -0.0, dtype))
+    for total in (tensor.sum(x, axis=axis), tensor.mean(x, axis=axis), tensor.sum(x * 1, axis=axis)):
+        assert not np.signbit(total.numpy()).any()
+
+
 def test_the_same_operations_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from loom.runtime.chain import kept
 

@@ -69,9 +69,9 @@ _NORMALIZE, _TRANSPOSE = Operation("normalize", _record_normalize), Operation("t
 
 
 def _normalize(x: Tensor, *, axis: int = -1) -> Tensor:
-    at = normal_axis(x.shape, axis, "linalg.normalize")
     if x.dtype not in FLOATS or not x.size:
         return tensor.normalize(x, axis=axis)
+    at = normal_axis(x.shape, axis, "linalg.normalize")
     return _NORMALIZE([x], x.shape, x.dtype, rows_along(x.shape, at, at + 1))
 
 

@@ -55,6 +55,8 @@ def _fold(x: NodeT, op: TensorOp, axis: Any, keepdims: bool, folding: Folding) -
         found = make(op, [found], shape, dtype, attributes)
     if not steps and not (x.dtype.is_bool and op in EXTREME.values()):  # every axis has length 1
         found = cast(x, folding.result)
+        if op is SUM and found.dtype.is_float:
+            found = apply("add", found, 0.0)  # a sum begins at +0, of one element as well
     return with_shape(found, kept if keepdims is not False and flag(keepdims, f"{op.name}, keepdims") else result)
 
 
