@@ -67,7 +67,7 @@ class Arrays:
         where = f"{self.name}, {what}" if what else self.name
         found = self._borrowed.get(id(data))
         if found is None:
-            found = self.made(*self.read(data, what, dtype=dtype, complexes=complexes))
+            found = self.lend(*self.read(data, what, dtype=dtype, complexes=complexes))
         elif found.device is not self.device and found.home is not self.device:
             raise ArgumentError(where, "the array is on another device", expected=self.device.name, got=found.home.name,
                                 remedy=f"Copy it with loom.array(x, on={self.device.name!r})")  # fmt: skip
@@ -93,17 +93,17 @@ class Arrays:
             memory = memory.copy()
         return memory, found
 
-    def made(self, memory: np.ndarray[Any, Any], dtype: DType) -> Tensor:
+    def lend(self, memory: np.ndarray[Any, Any], dtype: DType) -> Tensor:
         """Return an array of the host, contiguous, as a tensor that is there while the call lasts."""
         if self.of_tensors or not shares_memory(self.device):
-            storage = self._stored(memory)
+            storage = self._store(memory)
         else:
             storage = _over(memory)
             storage.uses = UNTRACKED
             self._lent.append(storage)
         return Tensor(KNOWN, (), memory.shape, dtype, data=storage, device=self.device)
 
-    def _stored(self, memory: np.ndarray[Any, Any]) -> Storage:
+    def _store(self, memory: np.ndarray[Any, Any]) -> Storage:
         storage = self.device.allocate(memory.nbytes, zeroed=False)
         storage.write(0, memory.reshape(-1).view(np.uint8))
         return storage
@@ -125,23 +125,23 @@ class Arrays:
         else:
             storages = [self.device.allocate(math.prod(shape) * kind.itemsize, zeroed=False)
                         for shape, kind in what.host_kinds]  # fmt: skip
-            what.run([self._stored(x) for x in operands], storages)
+            what.run([self._store(x) for x in operands], storages)
             parts = [storage.read(0, storage.nbytes).view(kind).reshape(shape)
                      for storage, (shape, kind) in zip(storages, what.host_kinds, strict=True)]  # fmt: skip
         for check in reversed(what.checks):
             check(parts.pop())
         found = [show(x, dtype) if x.shape else show(x, dtype)[()]
                  for x, (_, dtype) in zip(parts, what.kinds, strict=False)]  # fmt: skip
-        return found[0] if what.form is Tensor else _formed(found, what.form)
+        return found[0] if what.form is Tensor else _in_form(found, what.form)
 
     def result(self, found: Any) -> Any:
         """Return results to the caller: a tensor, or a tuple of some."""
         if isinstance(found, Tensor):
-            return found if self.of_tensors else self._shown(found)
+            return found if self.of_tensors else self._show(found)
         evaluate([x for x in found if x.op.unfold is None and not x.is_fed] if self.of_tensors else found)
-        return found if self.of_tensors else _formed([self._shown(x) for x in found], type(found))
+        return found if self.of_tensors else _in_form([self._show(x) for x in found], type(found))
 
-    def _shown(self, x: Tensor) -> Any:
+    def _show(self, x: Tensor) -> Any:
         """Return elements as an array of the host: where they are, if that is memory of this call alone."""
         storage = memory_of(x)
         if isinstance(storage, HostStorage) and not any(storage is each for each in self._lent):
@@ -158,7 +158,7 @@ def _over(memory: np.ndarray[Any, Any]) -> HostStorage:
     return HostStorage(memory.reshape(-1).view(np.uint8), memory, address)
 
 
-def _formed(parts: list[Any], form: Any) -> Any:
+def _in_form(parts: list[Any], form: Any) -> Any:
     """Return several results as what a function returns of such a class."""
     return form(*parts) if hasattr(form, "_fields") else tuple(parts)
 

@@ -15,7 +15,7 @@ from loom.core.given import is_int
 from loom.schedules.axis import Rows, rows_along
 from loom.tensor import Tensor
 
-__all__ = ["along", "normal_axis", "reduced_shape", "require_elements", "rows_of"]
+__all__ = ["along", "normal_axis", "require_elements", "rows_of", "shape_of_results"]
 
 
 def along(twin: str, what: str = "") -> Callable[..., Tensor]:
@@ -39,7 +39,7 @@ def rows_of(shape: tuple[int, ...], axis: Any, where: str) -> Rows:
     return rows_along(shape, at, at + 1)
 
 
-def reduced_shape(shape: tuple[int, ...], axis: Any, where: str) -> tuple[int, ...]:
+def shape_of_results(shape: tuple[int, ...], axis: Any, where: str) -> tuple[int, ...]:
     """Return the shape of one result for each row along ``axis``."""
     if axis is None:
         return ()

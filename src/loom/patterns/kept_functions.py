@@ -1,9 +1,9 @@
 """Programs that are run over memory at once: recorded by hand, or of a function of tensors and run without its record.
 
 Layer: patterns, over tensors. ``run`` is for what no operation of tensors is: several results of one run, or one of
-which the host reads something before it goes on. ``recorded`` keeps what a function makes of operands of a kind, so
-that a later call records nothing. Both are kept where programs of records are. Invariant: what a recording depends on
-is in its key.
+which the host reads something before it goes on. ``record_function`` keeps what a function makes of operands of a kind,
+so that a later call records nothing. Both are kept where programs of records are. Invariant: what a recording depends
+on is in its key.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from loom.tensor.record.graph import KNOWN, made_apart
 from loom.tensor.run.eager import prepare, work_of
 from loom.tensor.run.later_checks import Check, asked_later
 
-__all__ = ["ElementsNeededError", "Kind", "RecordedFunction", "recorded", "run"]
+__all__ = ["ElementsNeededError", "Kind", "RecordedFunction", "record_function", "run"]
 
 Kind = tuple[tuple[int, ...], DType]
 """Shape and dtype of an operand or a result."""
@@ -107,7 +107,7 @@ class RecordedFunction:
         self.program.run_over([*given, *results], self.words)
 
 
-def recorded(
+def record_function(
     key: tuple[Hashable, ...], where: Device, function: Callable[..., Any], operands: Sequence[Kind]
 ) -> RecordedFunction:
     """Return what a function of tensors makes of operands of such kinds; ElementsNeededError if it must see elements.

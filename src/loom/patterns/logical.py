@@ -11,7 +11,7 @@ from typing import Any
 from loom.core.dtype import DType, bool_, i64, u8, u32
 from loom.core.given import flag
 from loom.kernels.types import read_type
-from loom.patterns.axis import along, reduced_shape, rows_of
+from loom.patterns.axis import along, rows_of, shape_of_results
 from loom.patterns.own_operations import Operation
 from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
@@ -32,7 +32,7 @@ def _record(draft: Draft, node: Node, x: Any, out: Any) -> None:
 _FOLD = Operation("logical", _record)
 
 
-def _folded(twin: str, name: str, accumulator: DType, result: DType) -> Callable[..., Tensor]:
+def _as_fold(twin: str, name: str, accumulator: DType, result: DType) -> Callable[..., Tensor]:
     """Return the function of tensors called ``twin`` as one fold, where there is something to fold."""
 
     def one(x: Tensor, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
@@ -40,7 +40,7 @@ def _folded(twin: str, name: str, accumulator: DType, result: DType) -> Callable
         if not rows.n or not rows.results:
             return along(twin)(x, axis, keepdims=keepdims)
         folding = Folding(name, read_type(x.dtype), accumulator, read_type(result))
-        found = _FOLD([x], reduced_shape(x.shape, axis, twin), result, rows, folding)
+        found = _FOLD([x], shape_of_results(x.shape, axis, twin), result, rows, folding)
         if not flag(keepdims, f"{twin}, keepdims"):
             return found
         return reshape(found, (1,) * x.ndim) if axis is None else expand_dims(found, axis)
@@ -48,7 +48,7 @@ def _folded(twin: str, name: str, accumulator: DType, result: DType) -> Callable
     return one
 
 
-@row(_folded("any", "any", u8, bool_))
+@row(_as_fold("any", "any", u8, bool_))
 def gpu_any(data: Any, *, axis: int | None = None, keepdims: bool = False, on: str | Device | None = None) -> Any:
     """Return whether any element of ``data`` (any dtype and shape), or of each row along ``axis``, is not zero.
 
@@ -60,7 +60,7 @@ def gpu_any(data: Any, *, axis: int | None = None, keepdims: bool = False, on: s
     """
 
 
-@row(_folded("all", "all", u8, bool_))
+@row(_as_fold("all", "all", u8, bool_))
 def gpu_all(data: Any, *, axis: int | None = None, keepdims: bool = False, on: str | Device | None = None) -> Any:
     """Return whether all elements of ``data`` (any dtype and shape), or of each row along ``axis``, are not zero.
 
@@ -71,7 +71,7 @@ def gpu_all(data: Any, *, axis: int | None = None, keepdims: bool = False, on: s
     """
 
 
-@row(_folded("count_nonzero", "count", u32, i64))
+@row(_as_fold("count_nonzero", "count", u32, i64))
 def gpu_count(data: Any, *, axis: int | None = None, keepdims: bool = False, on: str | Device | None = None) -> Any:
     """Return how many elements of ``data`` (any dtype and shape), or of each row along ``axis``, are not zero.
 

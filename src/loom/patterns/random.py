@@ -219,7 +219,7 @@ def _draw(
         call = Arrays(where, on, like)
         call.input(like, "like")
         if call.of_tensors:
-            given = call.made(seeds, u32), call.made(numbers, of_numpy(numbers.dtype, where))
+            given = call.lend(seeds, u32), call.lend(numbers, of_numpy(numbers.dtype, where))
             return _drawn(*given, name=name, shape=sizes, dtype=element.name)
     return answer(where, _drawn, [seeds, numbers], {"name": name, "shape": sizes, "dtype": element.name, "on": on})
 

@@ -18,7 +18,7 @@ from loom.core.errors import ArgumentError, DTypeError, EmptyError, IndexOutside
 from loom.core.given import is_list, is_scalar
 from loom.core.promotion import is_number
 from loom.patterns.array_calls import Arrays
-from loom.patterns.kept_functions import ElementsNeededError, RecordedFunction, recorded
+from loom.patterns.kept_functions import ElementsNeededError, RecordedFunction, record_function
 from loom.tensor import Tensor
 
 __all__ = ["RENAMED", "answer", "as_floats", "by_name", "row"]
@@ -126,14 +126,14 @@ def _whole(x: Any, given: Sequence[Any]) -> Any:
 
 
 def _tensor(call: Arrays, given: Any) -> Any:
-    return call.made(*cast("Any", given)) if type(given) is tuple else given
+    return call.lend(*cast("Any", given)) if type(given) is tuple else given
 
 
 def _recorded(call: Arrays, twin: _Call, given: Sequence[Any], options: dict[str, Any]) -> RecordedFunction:
     """Return the program that is kept for operands of such kinds and for such options."""
     key = call.name, twin, repr(options) if options else ""
     kinds = [(memory.shape, dtype) for memory, dtype in given]
-    return recorded(key, call.device, functools.partial(twin, **options) if options else twin, kinds)
+    return record_function(key, call.device, functools.partial(twin, **options) if options else twin, kinds)
 
 
 def _dtype(given: Any) -> DType:

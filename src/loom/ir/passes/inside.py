@@ -242,7 +242,7 @@ class Prover(Forward[_Place]):
         if name == "get":
             return self.read.get(value, everything(dtype))
         if not value.args:
-            return self.given_range(value)
+            return self.range_of_given(value)
         if name == "select":
             return self.choice(value)
         rule = ARITHMETIC.get(name)
@@ -250,7 +250,7 @@ class Prover(Forward[_Place]):
             return everything(dtype)
         return trim(rule(*(self.range(a) for a in value.args)), dtype)
 
-    def given_range(self, value: Instr) -> Range:
+    def range_of_given(self, value: Instr) -> Range:
         """Return a number that lanes are told."""
         launch, name, dtype = self.launch, value.name, value.type
         if name == "param":

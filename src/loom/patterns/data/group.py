@@ -74,13 +74,13 @@ class GroupBy:
             )  # fmt: skip
         self._n = given.size
         self._longest = 0
-        self._runs: Runs | None = self._partitioned(given) if self._n else None
+        self._runs: Runs | None = self._partition(given) if self._n else None
         if self._n and self._runs is None:
             in_order, self._values = put_in_order(comparable(given), self._values)
             self._runs = find_runs(call, in_order)
         self._keys = plain_keys(self._runs.keys, given.dtype) if self._runs else given
 
-    def _partitioned(self, given: Tensor) -> Runs | None:
+    def _partition(self, given: Tensor) -> Runs | None:
         """Return the runs of whole numbers of a short range, the values moved to them; None where keys are sorted."""
         call, values = self._call, self._values
         if not may_partition(given.dtype, self._n, call.device.caps):
@@ -106,8 +106,8 @@ class GroupBy:
         begins = starts.numpy()
         there = np.flatnonzero(begins[1:] != begins[:-1])
         self._values, self._longest = moved[0] if moved else None, int((begins[1:] - begins[:-1]).max())
-        keys = call.made((there.astype(object) + low).astype(given.dtype.numpy), given.dtype)
-        return Runs(there.size, keys, call.made(np.append(begins[there], begins[-1]), u32))
+        keys = call.lend((there.astype(object) + low).astype(given.dtype.numpy), given.dtype)
+        return Runs(there.size, keys, call.lend(np.append(begins[there], begins[-1]), u32))
 
     @property
     def keys(self) -> Any:
@@ -210,9 +210,9 @@ class GroupBy:
         """Return one result for each key, of operands and of where the keys start."""
         runs, call = self._runs, self._call
         if runs is None:
-            return call.made(np.empty(0, dtype.numpy), dtype)
+            return call.lend(np.empty(0, dtype.numpy), dtype)
 
-        def recorded(chain: Chain, *slots: HostSlot) -> None:
+        def record_runs(chain: Chain, *slots: HostSlot) -> None:
             record(chain, runs, *slots)
 
-        return call.run((*key, dtype, runs.count), recorded, [*operands, runs.starts], ((runs.count,), dtype))[0]
+        return call.run((*key, dtype, runs.count), record_runs, [*operands, runs.starts], ((runs.count,), dtype))[0]

@@ -58,13 +58,13 @@ def join(left_keys: Any, right_keys: Any, how: str = "inner", *, on: str | Devic
     left = call.input(left_keys, "left_keys", ndim=1)
     right = call.input(right_keys, "right_keys", ndim=1, dtype=left.dtype if left.size else None)
     if not left.size and not hasattr(left_keys, "dtype"):
-        left = call.made(np.empty(0, right.dtype.numpy), right.dtype)
+        left = call.lend(np.empty(0, right.dtype.numpy), right.dtype)
     if left.dtype != right.dtype:
         raise DTypeError(
             "data.join", "keys of different types", expected=left.dtype, got=right.dtype, remedy="Convert one of them"
         )
     if not left.size:
-        return Pairs(*(call.result(call.made(np.empty(0, np.int64), i64)) for _ in range(2)))
+        return Pairs(*(call.result(call.lend(np.empty(0, np.int64), i64)) for _ in range(2)))
     return call.result(_pair(call, comparable(left), comparable(right), outer=how == "left"))
 
 
@@ -76,8 +76,8 @@ def _pair(call: Arrays, left: Tensor, right: Tensor, *, outer: bool) -> Pairs:
         evaluate([in_order, positions])
     else:
         in_order, positions = (
-            call.made(np.empty(1, left.dtype.numpy), left.dtype),
-            call.made(np.empty(1, np.int64), i64),
+            call.lend(np.empty(1, left.dtype.numpy), left.dtype),
+            call.lend(np.empty(1, np.int64), i64),
         )
     kinds = ((n,), u32), ((n,), u32), ((pairing.tiles,), u64), ((1,), u64)
     lows, counts, starts, total = call.run(("find", pairing), pairing.record_matches, [left, in_order], *kinds)
@@ -85,6 +85,6 @@ def _pair(call: Arrays, left: Tensor, right: Tensor, *, outer: bool) -> Pairs:
     if size > _MOST:
         raise ShapeError("data.join", "too many pairs", expected="less than 2^32", got=size, remedy="Join in parts")
     if not size:
-        return Pairs(*(call.made(np.empty(0, np.int64), i64) for _ in range(2)))
+        return Pairs(*(call.lend(np.empty(0, np.int64), i64) for _ in range(2)))
     operands = [lows, counts, positions, starts]
     return Pairs(*call.run(("write", pairing, size), pairing.record_pairs, operands, *[((size,), i64)] * 2))

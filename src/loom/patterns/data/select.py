@@ -44,7 +44,7 @@ def filter(data: Any, mask: Any, *, on: str | Device | None = None) -> Any:  # n
         Arrays("data.filter", on, data).input(data)
         mask = gpu_map(data, mask, on=on)
     options = {"asked": is_asked, "strict": isinstance(mask, np.ndarray), "on": on}
-    found = _cut(answer("data.filter", _filtered, [data, mask], options, ("data", "mask"), apart=(1,)))
+    found = _cut(answer("data.filter", _filter, [data, mask], options, ("data", "mask"), apart=(1,)))
     return found if _shape(data) == _shape(mask) else pick("data.filter", data, found, on)
 
 
@@ -64,7 +64,7 @@ def compact(data: Any, *, indices: bool = False, on: str | Device | None = None)
     [1, 3]
     """
     flag(indices, "data.compact, indices")
-    found = _cut(answer("data.compact", _compacted, [data], {"on": on}))
+    found = _cut(answer("data.compact", _compact, [data], {"on": on}))
     return (found, _cut(answer("data.compact", _positions, [data], {"on": on}))) if indices else found
 
 
@@ -81,22 +81,22 @@ def _record(draft: Draft, node: Node, mask: Any, *buffers: Any) -> None:
 _KEEP = Operation("data.filter", _record)
 
 
-def _kept(flags: Tensor, x: Tensor | None) -> tuple[Tensor, ...]:
+def _keep(flags: Tensor, x: Tensor | None) -> tuple[Tensor, ...]:
     """Return places for elements of ``x`` (None: their positions) whose flag is not zero, and how many there are."""
     kind = (flags.size,), i64 if x is None else x.dtype
     operands = [flags] if x is None or x is flags else [flags, x]
     return tuple(_KEEP.several(operands, [kind, ((1,), u32)], x is not None))
 
 
-def _compacted(x: Tensor) -> tuple[Tensor, ...]:
-    return _kept(x, x)
+def _compact(x: Tensor) -> tuple[Tensor, ...]:
+    return _keep(x, x)
 
 
 def _positions(x: Tensor) -> tuple[Tensor, ...]:
-    return _kept(x, None)
+    return _keep(x, None)
 
 
-def _filtered(x: Tensor, flags: Tensor, *, asked: bool, strict: bool) -> tuple[Tensor, ...]:
+def _filter(x: Tensor, flags: Tensor, *, asked: bool, strict: bool) -> tuple[Tensor, ...]:
     where = "data.filter, mask"
     if flags.dtype != bool_ and (flags.size or strict):
         raise DTypeError(where, "not a mask", expected="bool", got=flags.dtype,
@@ -106,7 +106,7 @@ def _filtered(x: Tensor, flags: Tensor, *, asked: bool, strict: bool) -> tuple[T
             where, "of another shape", expected=f"{x.shape}, or {x.shape[:1]} for rows", got=flags.shape,
             remedy="Give one bool per element or per row",
         )  # fmt: skip
-    return _kept(flags, x if flags.shape == x.shape else None)
+    return _keep(flags, x if flags.shape == x.shape else None)
 
 
 def _cut(found: tuple[Any, Any]) -> Any:

@@ -95,7 +95,7 @@ def _function_op(function: FunctionType, kernel: Any) -> TensorOp | None:
     found = _functions.get(meaning)
     if found is None:
         try:
-            kept = _kept(function)
+            kept = _keep(function)
         except _UnkeptError:
             return None
         if len(_functions) >= _MOST_KEPT:
@@ -104,7 +104,7 @@ def _function_op(function: FunctionType, kernel: Any) -> TensorOp | None:
     return found
 
 
-def _kept(function: FunctionType) -> FunctionType:
+def _keep(function: FunctionType) -> FunctionType:
     """Return a function with what it names from outside as it is now."""
     names = {name: function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__}
     if not function.__closure__ and all(_is_fixed(value) for value in names.values()):
@@ -128,7 +128,7 @@ def _kept_value(value: Any) -> Any:
     if isinstance(value, ModuleType) and value.__name__ in _MODULES:
         return value
     if isinstance(value, FunctionType):
-        return value if value in INTRINSICS else _kept(value)
+        return value if value in INTRINSICS else _keep(value)
     if value is None or isinstance(value, (bool, int, float, str, DType, Elementary, BuiltinFunctionType)):
         return value
     if is_scalar(value):

@@ -85,12 +85,12 @@ def _convolution(where: str, x: Tensor, y: Tensor, mode: str, method: str, *, re
         raise DTypeError(
             f"{where}, method", "fft takes floats", expected="f32 or f64", got=x.dtype, remedy="Use direct"
         )
-    kept = _kept(x.size, y.size, mode, reverse)
+    kept = _bounds(x.size, y.size, mode, reverse)
     by_fft = method == "fft" or (method == "auto" and is_float and min(x.size, y.size) > _MOST_DIRECT)
     return _CONVOLVE([x, y], (kept[1],), x.dtype, kept, reverse, by_fft)
 
 
-def _filtered(x: Tensor, taps: Tensor) -> Tensor:
+def _filter(x: Tensor, taps: Tensor) -> Tensor:
     where = "signal.fir_filter"
     require_dtype(x.dtype, (f32, f64), where)
     if not x.ndim:
@@ -123,7 +123,7 @@ def _check_name(where: str, given: str, known: tuple[str, ...]) -> None:
         raise ArgumentError(where, f"{given!r} is not known", remedy=near_matches(str(given), known))
 
 
-def _kept(m: int, n: int, mode: str, reverse: bool) -> tuple[int, int]:
+def _bounds(m: int, n: int, mode: str, reverse: bool) -> tuple[int, int]:
     """Return which of the m + n - 1 sums are kept: the first and how many (numpy's choice of the middle)."""
     long, short = max(m, n), min(m, n)
     if mode == "full":
@@ -158,7 +158,7 @@ def correlate(a: Any, v: Any, mode: str = "valid", *, method: str = "auto", on: 
     """
 
 
-@row(_filtered, 2, where="signal.fir_filter")
+@row(_filter, 2, where="signal.fir_filter")
 def fir_filter(data: Any, taps: Any, *, on: str | Device | None = None) -> Any:
     """Return ``data`` filtered by ``taps`` along the last axis: y[i] = sum over j of taps[j] x[i - j].
 

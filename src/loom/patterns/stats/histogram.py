@@ -53,7 +53,7 @@ def histogram(
     call = Arrays("stats.histogram", on, data, bins)
     dtype = call.input(data).dtype if call.of_tensors else call.read(data)[1]
     found = _edges(call, data, bins, range, real_type(dtype))
-    edges = call.made(found.array, real_type(dtype)) if call.of_tensors else found.array
+    edges = call.lend(found.array, real_type(dtype)) if call.of_tensors else found.array
     return answer(call.name, _counts, [data, edges], {"scale": found.scale, "on": on}, apart=(1,)), edges
 
 
@@ -95,12 +95,12 @@ def _edges(call: Arrays, data: Any, bins: Any, limits: Any, computed: DType) -> 
     if array.size < 2 or not (array[1:] > array[:-1]).all():
         raise ArgumentError(
             where, "not the edges of bins", expected=f"at least two numbers, each above the one before as {computed}",
-            got=_shown(array), remedy="Sort them and leave out repetitions",
+            got=_text(array), remedy="Sort them and leave out repetitions",
         )  # fmt: skip
     return _Edges(array, None)
 
 
-def _shown(array: np.ndarray[Any, Any]) -> str:
+def _text(array: np.ndarray[Any, Any]) -> str:
     more = ", ..." if array.size > 6 else ""
     return "[" + ", ".join(f"{float(v):g}" for v in array[:6]) + more + "]"
 

@@ -11,7 +11,7 @@ from typing import Any
 from loom.core.errors import ArgumentError
 from loom.core.given import is_int
 from loom.kernels.types import kinds
-from loom.patterns.axis import reduced_shape, require_elements, rows_of
+from loom.patterns.axis import require_elements, rows_of, shape_of_results
 from loom.patterns.own_operations import Operation
 from loom.patterns.reduce import mean_of_some
 from loom.patterns.tensor_rows import row
@@ -50,7 +50,7 @@ def _std(x: Tensor, axis: int | None = None, *, ddof: int = 0) -> Tensor:
 
 def _spread(name: str, what: str, x: Tensor, axis: int | None, ddof: int) -> Tensor:
     rows, types = rows_of(x.shape, axis, name), kinds(x.dtype)
-    shape = reduced_shape(x.shape, axis, name)
+    shape = shape_of_results(x.shape, axis, name)
     if not rows.results:
         return reshape(cast(x, types.result), shape)
     require_elements(x, axis, name, what)
