@@ -10,6 +10,7 @@ import pytest
 import loom
 from loom import In, Out, i32, u32
 from loom.core.errors import KernelFault
+from unit.targets.test_stops import looks_of
 
 
 @loom.kernel(workgroup=64)
@@ -64,3 +65,20 @@ def test_what_lies_outside_is_0_where_nobody_asks(monkeypatch: pytest.MonkeyPatc
     fold(start, stop, source, values, out, lanes=len(out))
     longer = np.pad(source, (0, 90))
     assert out.tolist() == [values[longer[a:b]].sum() for a, b in zip(start, stop, strict=True)]
+
+
+@loom.kernel(workgroup=64)
+def fold_by(start: In[u32], stop: In[u32], source: In[u32], values: In[i32], out: Out[i32], step: u32):
+    i = loom.global_id()
+    if i < len(out):
+        total = i32(0)
+        for e in range(start[i], stop[i], step):
+            total += values[source[e]]
+        out[i] = total
+
+
+def test_rows_of_any_step_are_looked_at_in_each_turn() -> None:
+    """A row of few turns of a known step needs no look: of its two ways one has none."""
+    between_groups = 1
+    assert looks_of(fold) == between_groups + 2
+    assert looks_of(fold_by) == between_groups + 2 * 2

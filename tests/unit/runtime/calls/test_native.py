@@ -400,3 +400,63 @@ def test_a_layout_is_what_known_objects_say(monkeypatch: pytest.MonkeyPatch) -> 
     words = layouts._words
     monkeypatch.setattr(layouts, "_words", lambda held, count: [n + (count > 2) for n in words(held, count)])
     assert not layouts.is_known.__wrapped__()
+
+
+@pytest.mark.parametrize("number", [1e300, -1e39, 3.4028235677973366e38, 2**128, True, "2", None, 1j])
+def test_a_number_that_does_not_fit_is_refused_as_before(slow: _Slow, number: Any) -> None:
+    x, y = np.ones(64, np.float32), np.zeros(64, np.float32)
+    slow.settle(lambda: axpy(x, y, 1.0))
+    before = y.copy()
+    with pytest.raises((ArgumentError, DTypeError)) as told:
+        axpy(x, y, number)
+    with pytest.raises((ArgumentError, DTypeError)) as python:
+        _python(axpy, (x, y, number), {})
+    assert str(told.value) == str(python.value)
+    assert y.tobytes() == before.tobytes()
+    axpy(x, y, float("inf"))
+    assert slow.count == 2  # the refused ones alone: what is infinite already fits
+
+
+@loom.kernel(workgroup=4)
+def bits_of(words: Out[u32], double: Out[loom.u64], x: f32, y: loom.f64):
+    if loom.global_id() == 0:
+        words[0] = loom.bitcast(u32, x)
+        double[0] = loom.bitcast(loom.u64, y)
+
+
+@np.errstate(invalid="ignore")  # of NaNs that signal
+def test_a_nan_has_the_bits_that_python_gives_it(slow: _Slow) -> None:
+    words, double = np.zeros(1, np.uint32), np.zeros(1, np.uint64)
+    slow.settle(lambda: bits_of(words, double, 1.5, 2.5))
+    for pattern in (0x7FF8 << 48, 0xFFF8 << 48, (0x7FF0 << 48) + 1, (1 << 64) - 1, 0x7FF8123456789ABC):
+        number = np.array([pattern], np.uint64).view(np.float64)[0]
+        found: list[tuple[int, int]] = []
+        for call in (_native, _python):
+            for value in (number, float(number)):
+                for single in (np.float32(value), value):
+                    call(bits_of, (words, double, single, value), {})
+                    found.append((int(words[0]), int(double[0])))
+        assert found[:4] == found[4:], hex(pattern)
+
+
+def test_what_is_being_written_is_waited_for(slow: _Slow) -> None:
+    n = 1 << 18
+    x, y = loom.array(np.ones(64, np.float32)), loom.array(np.zeros(64, np.float32))
+    slow.settle(lambda: axpy(x, y, 0.0))
+    chain = loom.Chain("cpu")
+    chain.dispatch(count_up, [x.data], [n], 1)
+    program = chain.build()
+    for turn in range(3):
+        run = program.launch()
+        axpy(x, y, 1.0)
+        run.wait()
+        assert y.tolist() == [sum(1.0 + n * (t + 1) for t in range(turn + 1))] * 64
+
+
+@loom.kernel(workgroup=64)
+def count_up(x: InOut[f32], n: u32):
+    i = loom.global_id()
+    total = x[i]
+    for _ in range(n):
+        total += 1.0
+    x[i] = total

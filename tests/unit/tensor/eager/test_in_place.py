@@ -12,7 +12,9 @@ import pytest
 
 import loom
 from loom import tensor
+from loom.core.errors import AssertionFailed
 from loom.runtime.chain.kept import Kept, kept_programs
+from loom.runtime.chain.program import Program
 from loom.runtime.drivers.cpu import pool
 from loom.runtime.memory.order import Use, Uses
 from loom.runtime.memory.storage import Storage
@@ -120,3 +122,38 @@ def test_nothing_of_a_run_is_held() -> None:
     del x, y, z
     gc.collect()
     assert gone() is None
+
+
+@loom.kernel(workgroup=4)
+def root(x: loom.In[loom.f32], y: loom.Out[loom.f32]) -> None:
+    i = loom.global_id()
+    if i < len(y):
+        assert x[i] >= 0.0, "below 0"
+        y[i] = loom.sqrt(x[i])
+
+
+def test_what_tells_something_is_asked_after_each_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOM_NATIVE", "0")
+    x, y = np.ones(8, np.float32), np.zeros(8, np.float32)
+    for _ in range(4):
+        root(x, y)
+    x[5] = -1
+    for _ in range(2):
+        with pytest.raises(AssertionFailed, match="lane 5"):
+            root(x, y)
+    x[5] = 4
+    root(x, y)
+    assert y[5] == 2
+
+
+def test_a_debugger_sees_all_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = _array(1.0, 2.0)
+    runs: list[Any] = []
+    run_over = Program.run_over
+    monkeypatch.setattr(Program, "run_over", lambda self, memory: runs.append(0) or run_over(self, memory))
+    assert (x.exp() + 1).numpy().shape == (2,)
+    assert len(runs) == 1
+    with loom.debug():
+        assert (x.exp() + 1).numpy().shape == (2,)
+        double(np.ones(4, np.float32))
+    assert len(runs) == 1
