@@ -121,8 +121,7 @@ def __getattr__(name: str) -> Any:
             from loom.core.tracebacks import public
 
             found = public(getattr(import_module(module), name))
-        globals()[name] = found
-        return found
+        return globals().setdefault(name, found)  # of threads that ask at once all get one function
     if name.endswith(_VECTOR_SUFFIXES) and name[:-2] in _NAMES["loom.core.dtype"].split():
         from loom.core.dtype import lookup
 

@@ -27,7 +27,7 @@ from loom.nn.train.config import TrainConfig
 from loom.nn.train.samples import Samples, check_samples
 from loom.nn.train.scalars import flag
 from loom.nn.train.targets import Losses, fit_all_targets, outputs_of
-from loom.nn.weights.model import Model
+from loom.nn.weights.model import Model, require_weights
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device as find_device
 
@@ -84,8 +84,9 @@ class Network(Runner):
         weights: Arrays by name to start with; None: drawn by the seed of the document.
 
     Raises:
-        DTypeError: Not a device.
-        ShapeError: The weights are too many, or one has another shape.
+        ArgumentError: The network has no weight of a name.
+        DTypeError: Not a device; weights that are no mapping.
+        ShapeError: A weight has another shape.
         DeviceError: There is no such device.
 
     >>> net = Network.from_json({"format": "loom/1", "input": {"shape": [2]}, "layers": [
@@ -99,6 +100,8 @@ class Network(Runner):
         weights: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         require_room(spec)
+        if weights is not None:
+            require_weights(weights, spec)
         self.spec = spec
         try:
             self.model = Model(spec, on, weights)

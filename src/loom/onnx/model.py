@@ -9,12 +9,13 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loom.core.errors import ArgumentError
+from loom.core.arrays import read_as
+from loom.core.errors import ArgumentError, ShapeError
+from loom.formats.file_writes import path_to_write, write_file
 from loom.importers.latestprograms import LatestPrograms, LimitedProgram
 from loom.importers.ports import check_names, name_arguments
 from loom.onnx.given import arrays_of, check_output, info_of, read_inputs
@@ -24,7 +25,6 @@ from loom.onnx.values import EMPTY, Held, Value, ValueSequence, ValuesNeeded, on
 from loom.onnx.weights import Weights, untie
 from loom.onnx.writing import with_weights
 from loom.runtime.registry import device as device_of
-from loom.storage.atomic import replace_file
 from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.arrays.tensor import input as tensor_input
 from loom.tensor.selecting.outside import IndexLimits
@@ -167,17 +167,23 @@ class OnnxModel:
             return {name: held.numpy() for name, held in self._as_weights().all.items()}
 
     def load_weights(self, weights: Mapping[str, Any]) -> None:
-        """Write parameters and state.
+        """Write parameters and state, or, where there is an error, none.
 
         Args:
             weights: Arrays by name, all or some.
 
         Raises:
-            ArgumentError: The model has no such weight.
+            ArgumentError: The model has no such weight; a number that its dtype does not hold.
+            DTypeError: Not numbers.
             ShapeError: An array of another shape.
         """
         held = self._as_weights().all
         check_names(weights, [], list(held), "onnx.load_weights")
+        for name, value in weights.items():
+            found = read_as(value, held[name].dtype, f"onnx.load_weights, {name!r}")
+            if found.shape != held[name].shape:
+                raise ShapeError(f"onnx.load_weights, {name!r}", "another shape", expected=held[name].shape,
+                                 got=found.shape, remedy="Nothing was written. Match it")  # fmt: skip
         with self.lock:
             for name, value in weights.items():
                 held[name].assign(value)
@@ -191,10 +197,12 @@ class OnnxModel:
             path: File, in place of one there.
 
         Raises:
-            FileError: The model is too large for one file.
+            DTypeError: Not a path.
+            FileError: The file cannot be written, or the model is too large for one.
         """
         changed = {} if self._weights is None else self.weights()
-        replace_file(Path(path), with_weights(self._read, self._nodes, self._initializers | changed))
+        data = with_weights(self._read, self._nodes, self._initializers | changed)
+        write_file(path_to_write(path, "onnx.save"), data, "onnx.save")
 
     # recording
 

@@ -16,6 +16,7 @@ from loom.nn.base.locks import Lock
 from loom.nn.spec.base.meaning import INDEPENDENT, NUMBERS, Meaning, probabilities
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.loop.history import History
+from loom.onnx.protos import nodes_of
 from loom.onnx.reading import ReadModel
 from loom.onnx.weights import Weights
 from loom.runtime.port.device import Device
@@ -62,6 +63,11 @@ class OnnxGraph(TrainableGraph):
             if name not in self.parameters:
                 raise ArgumentError("onnx.train, frozen", f"no parameter is called {name!r}",
                                     remedy=near_matches(str(name), list(self.parameters)))  # fmt: skip
+        bodies = [self._model.graph, *self._model.functions.values()]
+        nodes = nodes_of(node for body in bodies for node in body.node)
+        if batch_statistics and not any(node.op_type == "BatchNormalization" for node in nodes):
+            raise ArgumentError("onnx.train, batch_statistics", "nothing in the graph normalises by batches",
+                                expected="a BatchNormalization", remedy="Leave it out")  # fmt: skip
         with self.alone("onnx.train"):
             self.frozen, self.batch_statistics = frozenset(names), bool(batch_statistics)
             self.seed = TrainConfig(seed=settings.get("seed", 0)).seed

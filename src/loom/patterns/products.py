@@ -9,9 +9,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from loom.core.dtype import DType, f32, f64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.numerics import REDUCE_TILE
+from loom.core.promotion import is_number
 from loom.kernels.fold.lanes import dot_tiles, square_root
 from loom.kernels.types import read_type, wide_type
 from loom.patterns.operand_kinds import require_ndim
@@ -67,7 +70,7 @@ def _dot(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _norm(x: Tensor, ord: float = 2) -> Tensor:  # noqa: A002 - numpy's name
-    kind = _NORMS.get(ord) if isinstance(ord, (int, float)) else None
+    kind = _NORMS.get(ord) if is_number(ord) and not isinstance(ord, (bool, np.bool_)) else None
     if kind is None:
         raise ArgumentError("gpu_norm, ord", "no such norm", expected="1, 2 or inf", got=repr(ord),
                             remedy="Use one of them")  # fmt: skip

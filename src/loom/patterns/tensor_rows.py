@@ -20,6 +20,7 @@ from loom.core.promotion import is_number
 from loom.patterns.array_calls import Arrays
 from loom.patterns.kept_functions import ElementsNeededError, RecordedFunction, record_function
 from loom.tensor import Tensor
+from loom.tensor.handle.methods import fresh
 
 __all__ = ["RENAMED", "answer", "as_floats", "by_name", "row"]
 
@@ -92,7 +93,8 @@ def answer(
                 return call.run_recorded(_recorded(call, twin, given, options), [memory for memory, _ in given])
             except ElementsNeededError:
                 _LOOKING.add(where)
-        return call.result(twin(*[_tensor(call, x) for x in given], **options))
+        tensors = [_tensor(call, x) for x in given]
+        return call.result(fresh(twin(*tensors, **options), *tensors))
     except RENAMED as error:
         raise by_name(error, where) from None
 

@@ -18,6 +18,7 @@ from loom.core.arrays import Array
 from loom.core.conversions import widen
 from loom.core.errors import ArgumentError, FileError
 from loom.core.given import path as path_of
+from loom.core.optional import require
 from loom.formats.file_writes import path_to_write, write_file
 from loom.formats.safetensors import is_safetensors
 from loom.formats.stored_weights import read_tensors, write_stored
@@ -110,6 +111,7 @@ def read_state_dict(source: str | os.PathLike[str]) -> dict[str, Array]:
     import io
     import pickle
 
+    require("torch", where)
     try:
         found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:

@@ -5,6 +5,7 @@ Layer: pytorch. Invariant: weights keep PyTorch's names and layouts; a name that
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -193,7 +194,7 @@ class TorchModel(TrainableGraph):
         save(self, path)
 
     def copy_into(self, module: Any) -> None:
-        """Write the weights into a module of PyTorch that has these names."""
+        """Write the weights into a module of PyTorch that has these names; else ArgumentError, nothing written."""
 
         def as_torch(a: Array) -> Any:
             if a.dtype.name == "bfloat16":
@@ -201,7 +202,11 @@ class TorchModel(TrainableGraph):
             return torch.from_numpy(np.ascontiguousarray(a))
 
         try:
-            module.load_state_dict({name: as_torch(a) for name, a in self.state_dict().items()})
+            weights = {name: as_torch(a) for name, a in self.state_dict().items()}
+            there = module.state_dict()
+            if {n: a.shape for n, a in weights.items()} != {n: a.shape for n, a in there.items()}:
+                copy.deepcopy(module).load_state_dict(weights)  # PyTorch writes what fits before it refuses
+            module.load_state_dict(weights)
         except (RuntimeError, AttributeError) as error:
             raise ArgumentError("from_torch.copy_into", str(error).replace("\n\t", " ").strip(),
                                 expected="a module of the same parts", got=type(module).__name__,

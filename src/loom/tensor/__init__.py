@@ -124,8 +124,7 @@ def __getattr__(name: str) -> object:
         from loom.tensor.handle.methods import own
 
         value = own(value)
-    globals()[name] = value = public(value)
-    return value
+    return globals().setdefault(name, public(value))  # of threads that ask at once all get one function
 
 
 def __dir__() -> list[str]:

@@ -6,13 +6,16 @@ import copy
 import dataclasses
 import inspect
 import pickle
+import typing
 from collections.abc import Callable
+from dataclasses import FrozenInstanceError
 from threading import Barrier, Thread
 from typing import Any
 
 import pytest
 
 from loom.core.late.dataclass import dataclass
+from loom.nn.train import Adam, TrainConfig
 
 
 def classes(made: Any) -> tuple[Any, ...]:
@@ -127,3 +130,18 @@ def test_threads_that_write_a_method_at_once_write_one() -> None:
             thread.join()
         assert len(found) == 4
         assert all(each == found[0] for each in found)
+
+
+def test_annotations_of_a_class_can_be_evaluated() -> None:
+    signature = inspect.signature(TrainConfig, eval_str=True)
+    assert signature.parameters["batch_size"].annotation is not None
+    assert not any(isinstance(p.annotation, str) for p in signature.parameters.values())
+    assert typing.get_type_hints(TrainConfig.__init__)
+
+
+def test_no_attribute_of_a_frozen_one_is_set() -> None:
+    """Python's own says something of ``super`` for one that a base has not."""
+    with pytest.raises(FrozenInstanceError, match="cannot assign to field 'lr'"):
+        Adam().lr = 1  # type: ignore[attr-defined]
+    with pytest.raises(FrozenInstanceError):
+        del Adam().beta1  # type: ignore[misc]

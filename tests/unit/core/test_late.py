@@ -74,3 +74,22 @@ def test_type_checkers_are_shown_the_module_that_is_taken() -> None:
     assert len(files) > 4
     for path, taken, shown in files:
         assert taken - shown <= above, path
+
+
+def test_a_public_name_is_one_object_for_all_threads() -> None:
+    code = """
+import sys, threading
+sys.setswitchinterval(1e-6)
+import loom
+start, found = threading.Barrier(8), {}
+def run():
+    start.wait()
+    for name in loom.tensor.__all__:
+        found.setdefault(name, []).append(getattr(loom.tensor, name))
+threads = [threading.Thread(target=run) for _ in range(8)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+print([name for name, objects in found.items() if len(set(map(id, objects))) > 1])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

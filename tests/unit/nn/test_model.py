@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import loom
-from loom.core.errors import ArgumentError, ShapeError, SpecError
+from loom.core.errors import ArgumentError, DTypeError, ShapeError, SpecError
 from loom.nn.spec import parse
 from loom.nn.weights.model import Model
 
@@ -131,3 +131,16 @@ def test_wrong_weights_are_named_and_nothing_is_written() -> None:
     with pytest.raises(ShapeError, match=_says(text)):
         model.load(good | {"layers.2.bias": np.zeros(3)})
     assert all((model.weights()[name] == w).all() for name, w in before.items())
+
+
+@pytest.mark.parametrize(("weights", "error", "text"), [
+    ("/no/such/file.safetensors", DTypeError, "not weights: expected arrays by name, got str"),
+    (b"abc", DTypeError, "Read a file with loom.Network.load"), ([1], DTypeError, "got list"),
+    (1, DTypeError, "got int"),
+    ({"layers.0.wieght": np.ones((4, 3))}, ArgumentError, "no weight 'layers.0.wieght'.*layers.0.weight"),
+    ({"layers.0.bias": np.ones(3), 5: 1}, ArgumentError, "no weight 5"),
+])  # fmt: skip
+def test_weights_to_begin_with_are_those_of_the_network(weights: Any, error: type[Exception], text: str) -> None:
+    spec = _model().network
+    with pytest.raises(error, match=rf"loom\.Network, weights.*{text}"):
+        loom.Network(spec, on="cpu", weights=weights)

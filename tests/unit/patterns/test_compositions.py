@@ -94,3 +94,32 @@ def test_kinds_of_results() -> None:
 def test_what_is_refused(wrong: Any, error: type[LoomError], text: str) -> None:
     with pytest.raises(error, match=re.escape(text)):
         wrong()
+
+
+@pytest.mark.parametrize("on", ["cpu", "interp", "vulkan"])
+@pytest.mark.parametrize("function", [
+    loom.gpu_transpose, loom.linalg.transpose, loom.gpu_sum, loom.gpu_abs, lambda x: loom.gpu_cast(x, "f32"),
+    lambda x: loom.gpu_min(x, axis=0), lambda x: loom.gpu_clip(x, 0, 9), loom.gpu_sort,
+])  # fmt: skip
+def test_no_result_is_the_tensor_that_it_is_made_of(function: Any, on: str) -> None:
+    for x in (tensor.array([1.0, 2.0, 3.0], on=on), tensor.array([1.0], on=on)):
+        found = function(x)
+        wanted = found.tolist()
+        x[0] = 55.0
+        assert found.tolist() == wanted
+
+
+@pytest.mark.parametrize("condition", [True, np.True_, 1, None, 0.5])
+def test_a_condition_is_an_array(condition: Any) -> None:
+    for a in ([1.0], tensor.array([1.0])):
+        with pytest.raises(ArgumentError, match=r"\[gpu_where, condition\] not an array.*Write \[True\]"):
+            loom.gpu_where(condition, a, a)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.float32, np.float64, np.uint8, int, float])
+def test_norms_are_named_by_any_number(kind: Any) -> None:
+    assert loom.gpu_norm([3.0, 4.0], kind(2)) == 5
+    assert loom.linalg.norm([3.0, 4.0], kind(1)) == 7
+    for wrong in (True, np.True_, 3, "2", np.float64(np.nan)):
+        with pytest.raises(ArgumentError, match=r"no such norm: expected 1, 2 or inf"):
+            loom.gpu_norm([3.0, 4.0], wrong)

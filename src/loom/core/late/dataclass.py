@@ -7,6 +7,7 @@ Invariant: a class made here behaves as one made there; ``order`` and ``InitVar`
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from dataclasses import MISSING, FrozenInstanceError, fields
 from functools import partial
@@ -38,8 +39,11 @@ class _LateMethod:
         method: Any = vars(self._owner)[self._name]
         if method is self:
             parameters, lines, scope = self._write(self._owner)
-            exec(f"def {self._name}({parameters}):\n " + "\n ".join(lines), scope)
-            method = scope[self._name]
+            body = "\n  ".join(lines)
+            text = f"def write({', '.join(scope)}):\n def {self._name}({parameters}):\n  {body}\n return {self._name}"
+            made: dict[str, Any] = {}
+            exec(text, vars(sys.modules[self._owner.__module__]), made)  # its annotations name what stands there
+            method = made["write"](**scope)
             method.__annotations__ = scope.get("_annotations", {})
             method.__module__, method.__qualname__ = self._owner.__module__, f"{self._owner.__qualname__}.{self._name}"
             setattr(self._owner, self._name, method)
@@ -137,7 +141,7 @@ def define(given: Any, frozen: bool = False, slots: bool = False, eq: bool = Tru
         cls.__eq__ = _LateMethod(cls, "__eq__", _eq)
     if eq and ("__hash__" not in own or given.__hash__ is None):
         cls.__hash__ = _LateMethod(cls, "__hash__", _hash) if frozen else None
-    if frozen and not has_frozen_base:
+    if frozen:
         _freeze(cls)
     if frozen and slots and "__getstate__" not in own:
         cls.__getstate__, cls.__setstate__ = _getstate, _setstate

@@ -77,6 +77,8 @@ def _read_models(value: JsonValue, place: Place) -> list[SavedModel]:
         return _read_second(value, place)
     if kind not in (KIND, OLDER_KIND):
         remedy = "It is a network without weights: read it with from_json." if "format" in value else ""
+        if str(value.get("format")).startswith("loom/integer"):
+            remedy = "It is a network of integers: read it with loom.nn.integer.IntegerNetwork.load."
         expected = f"'{KIND}' or '{OLDER_KIND}'"
         place.at("type").fault("not a bundle", expected=expected, got=brief(kind), remedy=remedy)
         return []

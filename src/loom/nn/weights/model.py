@@ -15,7 +15,7 @@ from loom import tensor
 from loom.core.arrays import read_array
 from loom.core.conversions import widen
 from loom.core.dtype import DType, bf16, f32, f64
-from loom.core.errors import ArgumentError, ShapeError
+from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.given import is_mapping
 from loom.nn.base.held import HeldWeights
 from loom.nn.base.watch import TapLayout, Viewers, lay_out
@@ -26,12 +26,25 @@ from loom.runtime.port.elements import Readable
 from loom.runtime.registry import device as find_device
 from loom.tensor import QuantizedTensor, Tensor, TensorProgram
 
-__all__ = ["Model"]
+__all__ = ["Model", "require_weights"]
 
 _FIRST = "x0"
 """What programs call the first input."""
 _MOST_PROGRAMS = 8
 """Batch sizes whose programs are kept."""
+
+
+def require_weights(weights: Any, spec: NetworkSpec) -> None:
+    """Refuse what is no mapping of arrays by names of a network: DTypeError, ArgumentError."""
+    if not is_mapping(weights):
+        raise DTypeError("loom.Network, weights", "not weights", expected="arrays by name", got=type(weights).__name__,
+                         remedy="Read a file with loom.Network.load, or with load_weights")  # fmt: skip
+    known = spec.parameters() | spec.state()
+    strange = next((name for name in weights if name not in known), None)
+    if strange is not None:
+        raise ArgumentError("loom.Network, weights", f"the network has no weight {strange!r}",
+                            expected=f"names among its {len(known)}",
+                            remedy=near_matches(str(strange), list(known)))  # fmt: skip
 
 
 class Model(HeldWeights):

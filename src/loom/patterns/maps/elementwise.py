@@ -14,7 +14,7 @@ import numpy as np
 from loom import tensor
 from loom.core.arrays import read_array
 from loom.core.dtype import DType, dtype_of
-from loom.core.errors import DTypeError
+from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_array
 from loom.ir.ops import OPS
 from loom.patterns.maps.map import apply, gpu_map, is_number
@@ -90,7 +90,10 @@ def gpu_where(condition: Any, a: Any, b: Any, *, on: str | Device | None = None)
     return answer("gpu_where", _where, [condition, a, b], {"on": on}, names, apart=(0,), complexes=True, whole=True)
 
 
-def _where(condition: Tensor, a: Any, b: Any) -> Tensor:
+def _where(condition: Any, a: Any, b: Any) -> Tensor:
+    if not isinstance(condition, Tensor):
+        raise ArgumentError("gpu_where, condition", "not an array", expected="bools, one for each element",
+                            got=repr(condition), remedy="Write [True] for one, or Python's own if")  # fmt: skip
     if not condition.dtype.is_bool:
         raise DTypeError("gpu_where, condition", "not bools", expected="bool", got=condition.dtype,
                          remedy="Compare first, as in x > 0")  # fmt: skip
