@@ -182,8 +182,13 @@ class OnnxModel:
         for name, value in weights.items():
             found = read_as(value, held[name].dtype, f"onnx.load_weights, {name!r}")
             if found.shape != held[name].shape:
-                raise ShapeError(f"onnx.load_weights, {name!r}", "another shape", expected=held[name].shape,
-                                 got=found.shape, remedy="Nothing was written. Match it")  # fmt: skip
+                raise ShapeError(
+                    f"onnx.load_weights, {name!r}",
+                    "another shape",
+                    expected=held[name].shape,
+                    got=found.shape,
+                    remedy="Nothing was written. Match it",
+                )
         with self.lock:
             for name, value in weights.items():
                 held[name].assign(value)

@@ -66,8 +66,12 @@ class OnnxGraph(TrainableGraph):
         bodies = [self._model.graph, *self._model.functions.values()]
         nodes = nodes_of(node for body in bodies for node in body.node)
         if batch_statistics and not any(node.op_type == "BatchNormalization" for node in nodes):
-            raise ArgumentError("onnx.train, batch_statistics", "nothing in the graph normalises by batches",
-                                expected="a BatchNormalization", remedy="Leave it out")  # fmt: skip
+            raise ArgumentError(
+                "onnx.train, batch_statistics",
+                "nothing in the graph normalises by batches",
+                expected="a BatchNormalization",
+                remedy="Leave it out",
+            )
         with self.alone("onnx.train"):
             self.frozen, self.batch_statistics = frozenset(names), bool(batch_statistics)
             self.seed = TrainConfig(seed=settings.get("seed", 0)).seed

@@ -46,7 +46,7 @@ def _matmul(
     return found
 
 
-def _require_matrix(x: Any, name: str, *, transpose: bool) -> None:
+def _require_matrix(x: object, name: str, *, transpose: bool) -> None:
     """ShapeError for a number, and for a vector that is to be turned."""
     ndim = getattr(x, "ndim", 0)
     if not ndim or (ndim == 1 and transpose):

@@ -41,7 +41,7 @@ class _LateMethod:
             parameters, lines, scope = self._write(self._owner)
             body = "\n  ".join(lines)
             text = f"def write({', '.join(scope)}):\n def {self._name}({parameters}):\n  {body}\n return {self._name}"
-            made: dict[str, Any] = {}
+            made: dict[str, Callable[..., object]] = {}
             exec(text, vars(sys.modules[self._owner.__module__]), made)  # its annotations name what stands there
             method = made["write"](**scope)
             method.__annotations__ = scope.get("_annotations", {})

@@ -34,17 +34,25 @@ _MOST_PROGRAMS = 8
 """Batch sizes whose programs are kept."""
 
 
-def require_weights(weights: Any, spec: NetworkSpec) -> None:
+def require_weights(weights: object, spec: NetworkSpec) -> None:
     """Refuse what is no mapping of arrays by names of a network: DTypeError, ArgumentError."""
     if not is_mapping(weights):
-        raise DTypeError("loom.Network, weights", "not weights", expected="arrays by name", got=type(weights).__name__,
-                         remedy="Read a file with loom.Network.load, or with load_weights")  # fmt: skip
+        raise DTypeError(
+            "loom.Network, weights",
+            "not weights",
+            expected="arrays by name",
+            got=type(weights).__name__,
+            remedy="Read a file with loom.Network.load, or with load_weights",
+        )
     known = spec.parameters() | spec.state()
     strange = next((name for name in weights if name not in known), None)
     if strange is not None:
-        raise ArgumentError("loom.Network, weights", f"the network has no weight {strange!r}",
-                            expected=f"names among its {len(known)}",
-                            remedy=near_matches(str(strange), list(known)))  # fmt: skip
+        raise ArgumentError(
+            "loom.Network, weights",
+            f"the network has no weight {strange!r}",
+            expected=f"names among its {len(known)}",
+            remedy=near_matches(str(strange), list(known)),
+        )
 
 
 class Model(HeldWeights):

@@ -90,10 +90,15 @@ def gpu_where(condition: Any, a: Any, b: Any, *, on: str | Device | None = None)
     return answer("gpu_where", _where, [condition, a, b], {"on": on}, names, apart=(0,), complexes=True, whole=True)
 
 
-def _where(condition: Any, a: Any, b: Any) -> Tensor:
+def _where(condition: object, a: Any, b: Any) -> Tensor:
     if not isinstance(condition, Tensor):
-        raise ArgumentError("gpu_where, condition", "not an array", expected="bools, one for each element",
-                            got=repr(condition), remedy="Write [True] for one, or Python's own if")  # fmt: skip
+        raise ArgumentError(
+            "gpu_where, condition",
+            "not an array",
+            expected="bools, one for each element",
+            got=repr(condition),
+            remedy="Write [True] for one, or Python's own if",
+        )
     if not condition.dtype.is_bool:
         raise DTypeError("gpu_where, condition", "not bools", expected="bool", got=condition.dtype,
                          remedy="Compare first, as in x > 0")  # fmt: skip
