@@ -5,10 +5,10 @@ Layer: schedules. Invariant: no window is computed from its neighbour by taking 
 
 from __future__ import annotations
 
-from loom.core.dtype import DType, f32, f64, i64, u64
+from loom.core.dtype import DType, f32, f64
 from loom.core.late.dataclass import dataclass
 from loom.kernels.fold.rolling import BLOCK_LANES, DIVIDE_LANES, fold_windows, window_results
-from loom.kernels.types import read_type
+from loom.kernels.types import read_type, wide_type
 from loom.schedules.recorder import Recorder, StorageLike
 
 __all__ = ["Windows"]
@@ -39,7 +39,7 @@ class Windows:
         if name in ("min", "max") or dtype.is_float:
             held = f32 if dtype.storage_only else element
             return cls(name, n, window, element, held, held, dtype)
-        wide = i64 if element.is_signed else u64
+        wide = wide_type(dtype)[1]
         if name == "sum":
             return cls(name, n, window, element, wide, wide, wide)
         return cls(name, n, window, element, f64 if element.bits == 64 else wide, f64, f64)

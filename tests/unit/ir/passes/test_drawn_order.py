@@ -11,6 +11,7 @@ import pytest
 
 import loom
 from loom.core.dtype import lookup
+from loom.core.errors import KernelError
 from unit.emulation.drawn_loops import loaded
 from unit.ir.passes.drawn_order import FAULTS, Drawn, draw
 
@@ -62,7 +63,12 @@ def test_what_is_taken_has_the_same_bits_on_any_device(seed: int, tmp_path: Path
     for device in ("interp", on):
         arrays, chain = _arrays(drawn, seed), loom.Chain(device)
         chain.dispatch(kernel, arrays, [drawn.n], drawn.groups)
-        chain.build(loom.Guarantee.BIT_EXACT).run()
+        try:
+            chain.build(loom.Guarantee.BIT_EXACT).run()
+        except KernelError as error:
+            if "WGSL has no 64-bit atomics" not in str(error):
+                raise
+            pytest.skip(str(error))
         found.append([a.tobytes() for a in arrays])
     assert found[0] == found[1]
 
