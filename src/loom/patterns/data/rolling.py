@@ -74,7 +74,7 @@ class Rolling:
         self._on = on
 
     def sum(self) -> Any:
-        """Return the sums: floats in their dtype (f16 and bf16 added in f32), integers as int64 or uint64, bools as int64.
+        """Return the sums: floats in their dtype (f16, bf16 added in f32), integers as int64 or uint64, bools as int64.
 
         >>> rolling([0.5, 1.0, 1.5], 2).sum().tolist()
         [1.5, 2.5]
