@@ -130,7 +130,7 @@ class Renamer:
             if path.suffix == ".py" and old in text and path != home:
                 users += self._imports(path, text, module, old)
         edits: list[tuple[Path, list[Place]]] = []
-        for path, local, attribute in users:
+        for path, local, attribute in dict.fromkeys(users):  # a file may import it in several functions
             said = re.findall(rf"(?<!`)[\"'](?:[\w.]*\.)?{old}[\"']", self.texts[path])
             if len(said) > (path == home and f'"{old}"' in self._exports(path)):
                 return f"a text in {path.relative_to(ROOT)} names it"

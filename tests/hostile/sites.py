@@ -47,7 +47,7 @@ LEFT_OUT = {
     **dict.fromkeys(("loom.vectors.Entry", "loom.vectors.Hit", "loom.vectors.IndexReport"), "a result"),
     **dict.fromkeys(("VectorStore.freeze", "i8 VectorStore.freeze"), "between layers"),
     "Query.fetch": "between layers",
-    "Query.narrowed": "between layers",
+    "Query.narrow": "between layers",
     "Query.refuse_cut": "between layers",
     **dict.fromkeys(
         (

@@ -261,7 +261,7 @@ def _vectors(which: str) -> Case:
     x = _numbers(f32, 2 * 20 * 33)
     if which == "transposed":
         known = x.reshape(2, 20, 33).swapaxes(1, 2).reshape(-1).copy()
-        kernel = vectors.transposed(f32)
+        kernel = vectors.transpose_tiles(f32)
         return _signal(kernel, [x, np.zeros_like(x)], (20, 33), (3, 2, 2), out=known)
     if which in ("to", "from"):
         spread = np.full(2 * 40 * 64, 7, np.float32)

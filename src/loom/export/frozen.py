@@ -19,7 +19,7 @@ from loom.core.errors import ArgumentError
 from loom.core.late.dataclass import dataclass
 from loom.core.numerics import Guarantee
 from loom.ir.verified import VerifiedKernel
-from loom.runtime.chain.arguments import encode_params, verified_kernel
+from loom.runtime.chain.arguments import as_verified, encode_params
 from loom.runtime.chain.meetings import doubt_of
 from loom.runtime.memory.storage import HostSlot
 from loom.runtime.plans.dispatch import Binding, Dispatch
@@ -179,7 +179,7 @@ class Image:
 
     def _dispatch(self, program: str, d: Recorded, places: Mapping[DraftBuffer, int]) -> FrozenDispatch:
         where = f"loom.export, {program}"
-        kernel = verified_kernel(d.kernel, where)
+        kernel = as_verified(d.kernel, where)
         buffers = d.buffers if d.offset is None else d.buffers[:-1]
         bindings = tuple(self._bindings(kernel, buffers, places))
         shapes = {memory.name: shape for memory, (shape, _n) in zip(kernel.bound, d.shapes or (), strict=False)}

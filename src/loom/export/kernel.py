@@ -11,7 +11,7 @@ from loom.core.caps import Caps
 from loom.core.errors import ArgumentError
 from loom.export.frozen import Image
 from loom.export.words import require_identifier
-from loom.runtime.chain.arguments import verified_kernel
+from loom.runtime.chain.arguments import as_verified
 from loom.runtime.plans.foreign import ForeignKernel
 from loom.runtime.plans.library import refuse_library
 
@@ -57,7 +57,7 @@ def freeze_kernel(kernel: Any, *, name: str | None = None) -> FrozenKernel:
     'scale'
     """
     where = "loom.export.freeze_kernel"
-    verified = verified_kernel(kernel, where)
+    verified = as_verified(kernel, where)
     refuse_library(verified, where)
     if isinstance(verified, ForeignKernel):
         raise ArgumentError(where, "SPIR-V cannot be exported", expected="a kernel of Loom's", got="a module",

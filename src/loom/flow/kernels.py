@@ -55,11 +55,11 @@ def vm_scale(registers: InOut[f32], factor: f32) -> None:
         registers[i] = registers[i] * factor
 
 
-def _added(a: Any, b: Any) -> Any:
+def _add(a: Any, b: Any) -> Any:
     return a + b
 
 
-def _folded(lanes: Any, lane: Any, value: Any, join: Any) -> None:
+def _fold_lanes(lanes: Any, lane: Any, value: Any, join: Any) -> None:
     """Join the values of 64 lanes by halves, in ``lanes[0]`` for all."""
     lanes[lane] = value
     barrier()
@@ -77,19 +77,19 @@ def _sum_of(registers: Any, first: Any, size: Any, lanes: Any, tiles: Any, lane:
         total = f32(0)
         for at in range(tile + lane, min(size, tile + _TILE), _LANES):
             total = total + of(registers[first + at])
-        _folded(lanes, lane, total, _added)
+        _fold_lanes(lanes, lane, total, _add)
         if lane == 0:
             tiles[tile // _TILE] = lanes[0]
         barrier()
     if size > _TILE:
-        _folded(lanes, lane, tiles[lane], _added)
+        _fold_lanes(lanes, lane, tiles[lane], _add)
 
 
 def _itself(x: Any) -> Any:
     return x
 
 
-def _squared(x: Any) -> Any:
+def _square(x: Any) -> Any:
     return x * x
 
 
@@ -110,7 +110,7 @@ def _extreme(name: str, join: Callable[[Any, Any], Any]) -> KernelFunction:
         found = registers[0]
         for at in range(lane, size, _LANES):
             found = join(found, registers[at])
-        _folded(lanes, lane, found, join)
+        _fold_lanes(lanes, lane, found, join)
         if lane == 0 and group_id() == 0:
             registers[size] = lanes[0]
 
@@ -126,7 +126,7 @@ def softmax(registers: InOut[f32], size: u32) -> None:
     most = registers[first]
     for at in range(lane, size, _LANES):
         most = max(most, registers[first + at])
-    _folded(lanes, lane, most, max)
+    _fold_lanes(lanes, lane, most, max)
     top = lanes[0]
     barrier()
     for at in range(lane, size, _LANES):
@@ -143,7 +143,7 @@ def rmsnorm(registers: InOut[f32], globals: In[f32], size: u32, epsilon: f32) ->
     """Divide rows of ``size`` registers by the root of their mean square, times the globals; a workgroup a row."""
     lanes, tiles, lane = shared(f32, _LANES), shared(f32, _LANES), local_id()
     first = group_id() * size
-    _sum_of(registers, first, size, lanes, tiles, lane, _squared)
+    _sum_of(registers, first, size, lanes, tiles, lane, _square)
     scale = 1.0 / sqrt(lanes[0] / f32(size) + epsilon)
     for at in range(lane, size, _LANES):
         registers[first + at] = registers[first + at] * scale * globals[at]
@@ -182,11 +182,11 @@ def _silu(x: Any) -> Any:
 def _files() -> dict[str, KernelFunction]:
     found: dict[str, KernelFunction] = {}
     unary: dict[str, Callable[[Any], Any]] = {
-        "abs": abs, "neg": lambda x: -x, "square": _squared, "floor": floor, "sqrt": sqrt, "exp": _exp, "log": _log,
+        "abs": abs, "neg": lambda x: -x, "square": _square, "floor": floor, "sqrt": sqrt, "exp": _exp, "log": _log,
         "sin": _sin, "cos": _cos, "tanh": _tanh,
     }  # fmt: skip
     binary: dict[str, Callable[[Any, Any], Any]] = {
-        "add": _added, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "div": lambda a, b: a / b,
+        "add": _add, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "div": lambda a, b: a / b,
         "min": min, "max": max,
     }  # fmt: skip
     found |= {f"math/{name}": _unary(name, fn) for name, fn in unary.items()}

@@ -106,7 +106,7 @@ class FlowTable:
         if self.column(name, where) is not None:
             return asked.where(name, op, value) if asked is not None else None
         sql, bound = condition("NULL", _type_of_any(value, where), op, value, where)
-        return None if asked is None else asked.narrowed(sql, bound)
+        return None if asked is None else asked.narrow(sql, bound)
 
     def declare(self) -> None:
         """Write the names of the columns beside the table, where some have no type or stand in another order."""

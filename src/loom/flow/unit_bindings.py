@@ -17,7 +17,7 @@ from loom.flow.draft import BINDINGS, FURTHER, IrProgram, binding_name, require_
 from loom.flow.stdlib import FOLDER, stdlib_kernel
 from loom.ir.kernel import Param
 from loom.ir.verified import VerifiedKernel
-from loom.runtime.chain.arguments import verified_kernel
+from loom.runtime.chain.arguments import as_verified
 from loom.runtime.plans.foreign import ForeignKernel
 from loom.runtime.units.unit import Unit
 
@@ -53,7 +53,7 @@ def bind_by_number(unit: Unit, kernel: VerifiedKernel, where: str) -> dict[str, 
 def kernel_of(kernel: Any, where: str, unit: Unit) -> VerifiedKernel:
     """Return what names a kernel, for the call named ``where`` on ``unit``, as a verified one."""
     if isinstance(kernel, str) and kernel.startswith(FOLDER):
-        return verified_kernel(stdlib_kernel(kernel, where), where)
+        return as_verified(stdlib_kernel(kernel, where), where)
     if isinstance(kernel, (str, bytes, os.PathLike)) and unit.device.kind != "vulkan":
         shown = (
             f"{len(kernel)} bytes"
@@ -69,7 +69,7 @@ def kernel_of(kernel: Any, where: str, unit: Unit) -> VerifiedKernel:
         )
     if isinstance(kernel, IrProgram):
         raise StateError(where, "the kernel is not finished", remedy="Pass what ir_finalize(prog) returned")
-    return verified_kernel(kernel, where)
+    return as_verified(kernel, where)
 
 
 def push_constants(kernel: VerifiedKernel, params: Any) -> Any:

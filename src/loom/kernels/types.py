@@ -17,8 +17,8 @@ __all__ = [
     "PRODUCTS",
     "Kinds",
     "ProductTypes",
+    "compute_type",
     "extreme_type",
-    "held_type",
     "kinds",
     "product_types",
     "read_type",
@@ -50,7 +50,7 @@ def kinds(dtype: DType) -> Kinds:
     return Kinds(read_type(dtype), f64 if dtype.bits == 64 else total, f64, f64)
 
 
-def held_type(dtype: DType) -> DType:
+def compute_type(dtype: DType) -> DType:
     """Return the type that elements are computed in: f16 and bf16 in f32."""
     return f32 if dtype.storage_only else dtype
 
@@ -63,14 +63,14 @@ def read_type(dtype: DType) -> DType:
 def wide_type(dtype: DType) -> tuple[DType, DType]:
     """Return the types of accumulators and result of a sum or product: of integers 64 bits, of bools i64."""
     if dtype.is_float:
-        return held_type(dtype), dtype
+        return compute_type(dtype), dtype
     wide = i64 if dtype.is_signed or dtype.is_bool else u64
     return wide, wide
 
 
 def extreme_type(dtype: DType) -> DType:
     """Return the type that a smallest or largest element is looked for in."""
-    return held_type(read_type(dtype))
+    return compute_type(read_type(dtype))
 
 
 def real_type(dtype: DType) -> DType:
@@ -163,7 +163,7 @@ def product_types(element: DType, result: DType, *, precision: str = "") -> Prod
 
     Two products of small integers, and their sum, fit an i32 exactly, so that they are taken at once.
     """
-    accumulator = held_type(result) if element.storage_only else result
+    accumulator = compute_type(result) if element.storage_only else result
     pairs = result == i32 and element in (i8, u8, i16)
     return ProductTypes(element, accumulator, accumulator, result, pairs=pairs, precision=precision)
 

@@ -25,7 +25,7 @@ from loom.runtime.registry import device
 from loom.tensor import Tensor
 from loom.tensor.handle.borrowing import over_gpu
 from loom.tensor.handle.lending import memory_of
-from loom.tensor.record.graph import KNOWN, made_apart
+from loom.tensor.record.graph import KNOWN, note_origins
 from loom.tensor.run.eager import evaluate
 
 __all__ = ["Arrays", "element", "first"]
@@ -185,7 +185,7 @@ def first(x: Any, size: int, *, shared: bool = False) -> Any:
         storage = x.home.allocate(size * x.dtype.nbytes, zeroed=False)
         copy_storage(memory_of(x), 0, storage, 0, storage.nbytes)
     made = Tensor(KNOWN, (), (size,), x.dtype, data=storage, device=x.home)
-    made_apart(made, [x])
+    note_origins(made, [x])
     made.shared = is_shared
     x.shared = x.shared or is_shared
     return made

@@ -20,7 +20,7 @@ from loom.core.errors import ShapeError
 from loom.patterns.array_calls import Arrays
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor, array
-from loom.tensor.record.graph import made_apart
+from loom.tensor.record.graph import note_origins
 
 __all__ = ["as_given", "host_arithmetic", "read_any", "read_numbers", "read_rows"]
 
@@ -68,11 +68,11 @@ def as_given(data: Any, found: Any) -> Any:
     """Return a result on the device that ``data`` was on."""
     half = _half_of(data) if found.dtype == np.float32 else None
     if not isinstance(data, Tensor):
-        return found if half is None else _rounded(np.asarray(found), half)[()]
+        return found if half is None else _round(np.asarray(found), half)[()]
     made = array(found, on=data.device)
     if half is not None:
         made = made.astype(half)
-    made_apart(made, [data])
+    note_origins(made, [data])
     return made
 
 
@@ -81,7 +81,7 @@ def _half_of(data: Any) -> DType | None:
     return _HALVES.get(getattr(kind, "name", None) or str(kind).rpartition(".")[2])
 
 
-def _rounded(found: np.ndarray[Any, Any], half: DType) -> np.ndarray[Any, Any]:
+def _round(found: np.ndarray[Any, Any], half: DType) -> np.ndarray[Any, Any]:
     if half == bf16:
         return show(bfloat16_bits(found), bf16)
     with np.errstate(over="ignore", under="ignore"):

@@ -24,9 +24,9 @@ from loom.runtime.port.device import Device
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.handle.lending import memory_of
 from loom.tensor.ops.precision import in_force
-from loom.tensor.record.graph import KNOWN, made_apart
+from loom.tensor.record.graph import KNOWN, note_origins
 from loom.tensor.run.eager import prepare, work_of
-from loom.tensor.run.later_checks import Check, asked_later
+from loom.tensor.run.later_checks import Check, collect_checks
 
 __all__ = ["ElementsNeededError", "Kind", "RecordedFunction", "record_function", "run"]
 
@@ -54,7 +54,7 @@ def run(
     found: list[Tensor] = []
     for (shape, dtype), storage in zip(kinds, results, strict=True):
         made = Tensor(KNOWN, (), shape, dtype, data=storage, device=where)
-        made_apart(made, operands)
+        note_origins(made, operands)
         found.append(made)
     return found
 
@@ -119,7 +119,7 @@ def record_function(
         unread = [_Unread(math.prod(shape) * dtype.nbytes) for shape, dtype in operands]
         given = [Tensor(KNOWN, (), *kind, data=cast("Storage", memory), device=where)
                  for kind, memory in zip(operands, unread, strict=True)]  # fmt: skip
-        with asked_later() as asked:
+        with collect_checks() as asked:
             found = function(*given)
         ends: list[Any] = [*([found] if isinstance(found, Tensor) else found), *[x for x, _ in asked]]
         if any(end.data is not None for end in ends) or len({*map(id, ends)}) < len(ends):

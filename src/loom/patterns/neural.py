@@ -82,7 +82,7 @@ def gpu_rope(
 def _attention(x: Tensor, keys: Tensor, values: Tensor, *, causal: bool = False) -> Tensor:
     require_alike("gpu_attention", {"q": x, "k": keys, "v": values})
     shape = (*x.shape[:-1], *values.shape[-1:])
-    x, keys, values = _grouped(x, keys, values)
+    x, keys, values = _align_heads(x, keys, values)
     scores = tensor.matmul(x, keys, transpose_b=True) * (1 / math.sqrt(max(1, x.shape[-1])))
     if flag(causal, "gpu_attention, causal"):
         tokens, others = scores.shape[-2:]
@@ -94,7 +94,7 @@ def _attention(x: Tensor, keys: Tensor, values: Tensor, *, causal: bool = False)
     return tensor.reshape(tensor.matmul(chances, values), shape)
 
 
-def _grouped(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _align_heads(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the three with axes that go together; ShapeError if they cannot."""
     alike = k.shape[:-1] == v.shape[:-1] and q.shape[-1] == k.shape[-1] and min(q.ndim, k.ndim, v.ndim) > 1
     heads, kept = (x.shape[-3] if x.ndim > 2 else 1 for x in (q, k))

@@ -12,10 +12,10 @@ from loom.core.errors import DTypeError, ShapeError
 from loom.tensor import Tensor
 from loom.tensor.ops.elementwise import cast
 
-__all__ = ["counted", "require_alike", "require_dtype", "require_ndim"]
+__all__ = ["as_statistic", "require_alike", "require_dtype", "require_ndim"]
 
 
-def counted(x: Tensor) -> Tensor:
+def as_statistic(x: Tensor) -> Tensor:
     """Return integers and bools as f64, as statistics have it."""
     return x if x.dtype.is_float else cast(x, f64)
 

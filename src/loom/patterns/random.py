@@ -63,7 +63,7 @@ def uniform(
     with np.errstate(over="ignore"):
         if not (ends[0] < ends[1] and np.isfinite(ends[1] - ends[0])):
             raise ArgumentError(
-                where, "no range", expected=f"low < high, high - low finite in {_held(element)}",
+                where, "no range", expected=f"low < high, high - low finite in {_compute_type(element)}",
                 got=f"low={low!r}, high={high!r}", remedy="Pass the smaller one as low",
             )  # fmt: skip
     return _draw(where, "uniform", element, ends, shape, seed, stream, like, on)
@@ -220,8 +220,10 @@ def _draw(
         call.input(like, "like")
         if call.of_tensors:
             given = call.lend(seeds, u32), call.lend(numbers, of_numpy(numbers.dtype, where))
-            return _drawn(*given, name=name, shape=sizes, dtype=element.name)
-    return answer(where, _drawn, [seeds, numbers], {"name": name, "shape": sizes, "dtype": element.name, "on": on})
+            return _draw_tensor(*given, name=name, shape=sizes, dtype=element.name)
+    return answer(
+        where, _draw_tensor, [seeds, numbers], {"name": name, "shape": sizes, "dtype": element.name, "on": on}
+    )
 
 
 def _kernel(name: str, dtype: DType) -> kernels.Draw:
@@ -242,7 +244,7 @@ def _record(draft: Draft, node: Node, seeds: Any, numbers: Any, out: Any) -> Non
 _DRAW = Operation("random", _record)
 
 
-def _drawn(seeds: Tensor, numbers: Tensor, *, name: str, shape: tuple[int, ...], dtype: str) -> Tensor:
+def _draw_tensor(seeds: Tensor, numbers: Tensor, *, name: str, shape: tuple[int, ...], dtype: str) -> Tensor:
     return _DRAW([seeds, numbers], shape, lookup(dtype), name)
 
 
@@ -259,7 +261,7 @@ def _dtype(given: Any, where: str, allowed: Sequence[DType]) -> DType:
     return found
 
 
-def _held(element: DType) -> DType:
+def _compute_type(element: DType) -> DType:
     return f64 if element == f64 else f32
 
 
@@ -307,12 +309,12 @@ def _floats(given: list[Any], element: DType, where: str, names: Sequence[str]) 
         if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
             raise DTypeError(f"{where}, {name}", "not a number", expected="a float", got=repr(cast("Any", value)),
                             remedy="Pass one")  # fmt: skip
-        if not _is_finite(cast("Any", value), _held(element)):
+        if not _is_finite(cast("Any", value), _compute_type(element)):
             raise ArgumentError(
-                f"{where}, {name}", "not finite", expected=f"a finite {_held(element)}", got=cast("Any", value),
+                f"{where}, {name}", "not finite", expected=f"a finite {_compute_type(element)}", got=cast("Any", value),
                 remedy="Pass an ordinary number",
             )  # fmt: skip
-    return np.array(given, _held(element).numpy)
+    return np.array(given, _compute_type(element).numpy)
 
 
 def _is_finite(value: Any, held: DType) -> bool:

@@ -82,7 +82,7 @@ def _unique(x: Tensor, *, numbered: bool, counted: bool) -> tuple[Tensor, ...]:
     return tuple(_UNIQUE.several([x], kinds, numbered, counted))
 
 
-def _searchsorted(x: Tensor, values: Tensor, side: str = "left") -> Tensor:
+def _search(x: Tensor, values: Tensor, side: str = "left") -> Tensor:
     where = "gpu_searchsorted"
     if not isinstance(side, str) or side not in _SIDES:
         raise ArgumentError(f"{where}, side", f"no side is called {side!r}", expected="'left' or 'right'",
@@ -99,7 +99,7 @@ def _searchsorted(x: Tensor, values: Tensor, side: str = "left") -> Tensor:
         raise
 
 
-@row(_searchsorted, 2)
+@row(_search, 2)
 def gpu_searchsorted(sorted: Any, values: Any, side: str = "left", *, on: str | Device | None = None) -> Any:  # noqa: A002
     """Return where each of ``values`` belongs in ``sorted``: the number of elements before it, int64.
 

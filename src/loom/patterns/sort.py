@@ -25,7 +25,7 @@ from loom.tensor.ops.views import reshape
 from loom.tensor.record.draft import Draft
 from loom.tensor.record.graph import Node
 
-__all__ = ["gpu_argsort", "gpu_sort", "gpu_sort_pairs", "sorted_pairs"]
+__all__ = ["gpu_argsort", "gpu_sort", "gpu_sort_pairs", "sort_pairs"]
 
 
 def _sort(x: Tensor, *, descending: bool = False, axis: int | None = -1) -> Tensor:
@@ -52,7 +52,7 @@ def _record_pairs(draft: Draft, node: Node, *buffers: Any) -> None:
 _PAIRS = Operation("gpu_sort_pairs", _record_pairs)
 
 
-def sorted_pairs(keys: Tensor, values: Tensor | None, *, descending: bool = False) -> list[Tensor]:
+def sort_pairs(keys: Tensor, values: Tensor | None, *, descending: bool = False) -> list[Tensor]:
     """Return keys of one dimension in order, and values (None: positions, i64) moved along with them."""
     moved = lookup(f"u{values.dtype.bits}") if values is not None else "index"
     beside = (keys.shape, i64 if values is None else values.dtype)
@@ -66,7 +66,7 @@ def _sort_pairs(keys: Tensor, values: Tensor, *, descending: bool = False) -> tu
     if keys.size != values.size:
         raise ShapeError("gpu_sort_pairs, values", "not one for each key", expected=keys.size, got=values.size,
                          remedy="Match the lengths")  # fmt: skip
-    return tuple(sorted_pairs(keys, values, descending=flag(descending, "gpu_sort_pairs, descending")))
+    return tuple(sort_pairs(keys, values, descending=flag(descending, "gpu_sort_pairs, descending")))
 
 
 @row(_sort)

@@ -90,7 +90,7 @@ def answer(
             given = [_whole(x, alike) for x in given] if whole else given
         if not call.of_tensors and where not in _LOOKING and set(map(type, given)) == _PAIRS and _is_told(options):
             try:
-                return call.run_recorded(_recorded(call, twin, given, options), [memory for memory, _ in given])
+                return call.run_recorded(_program(call, twin, given, options), [memory for memory, _ in given])
             except ElementsNeededError:
                 _LOOKING.add(where)
         tensors = [_tensor(call, x) for x in given]
@@ -131,7 +131,7 @@ def _tensor(call: Arrays, given: Any) -> Any:
     return call.lend(*cast("Any", given)) if type(given) is tuple else given
 
 
-def _recorded(call: Arrays, twin: _Call, given: Sequence[Any], options: dict[str, Any]) -> RecordedFunction:
+def _program(call: Arrays, twin: _Call, given: Sequence[Any], options: dict[str, Any]) -> RecordedFunction:
     """Return the program that is kept for operands of such kinds and for such options."""
     key = call.name, twin, repr(options) if options else ""
     kinds = [(memory.shape, dtype) for memory, dtype in given]

@@ -56,7 +56,7 @@ def _kernel(expression: Any, arity: int, dtype: DType, result: DType, context: s
 def _load_operands(expression: Any, arity: int, lanes: int) -> Any:
     """Return a kernel function (x, lane): the expression of the lane's operands."""
 
-    def loaded(x: Any, lane: Any) -> Any:
+    def load(x: Any, lane: Any) -> Any:
         if arity == 1:
             return expression(x[lane])
         if arity == 2:
@@ -65,7 +65,7 @@ def _load_operands(expression: Any, arity: int, lanes: int) -> Any:
             return expression(x[lane], x[lanes + lane], x[2 * lanes + lane])
         return expression(x[lane], x[lanes + lane], x[2 * lanes + lane], x[3 * lanes + lane])
 
-    return loaded
+    return load
 
 
 def _straight(loaded: Any, dtype: DType, result: DType) -> KernelFunction:

@@ -23,7 +23,7 @@ from loom.kernels.maps.literals import (
     literal_choices,
     literal_operation,
     literals_of,
-    worked_out_zeros,
+    zero_arithmetic,
 )
 from loom.proof.running import run_kernel
 from loom.runtime.port.device import Device
@@ -57,7 +57,7 @@ def _rows(dtype: DType) -> list[_Row]:
     names = _ROUNDED if dtype.storage_only else tuple(LITERAL_OPERATIONS)
     operations = [_row(op, dtype, partial(literal_operation, op, dtype), sides) for op in names]
     choices = _row("select", dtype, partial(literal_choices, dtype), CHOICES)
-    return [*operations, choices, _row("zeros worked out", dtype, partial(worked_out_zeros, dtype), ZEROS)]
+    return [*operations, choices, _row("zeros worked out", dtype, partial(zero_arithmetic, dtype), ZEROS)]
 
 
 def _with_tensors(device: Device, values: Bits) -> Sequence[Bits]:

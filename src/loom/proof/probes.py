@@ -75,7 +75,7 @@ def _to_unsigned(a: Any) -> Any:
     return u32(a)
 
 
-def _halved(a: Any) -> Any:
+def _halve(a: Any) -> Any:
     return f32(a)
 
 
@@ -141,7 +141,7 @@ PROBES: tuple[ScalarProbe, ...] = (
     ScalarProbe("2^-126 - 2^-149", "flush", subtract, (0x00800000, 1), 0x007FFFFF),
     ScalarProbe("a subnormal, loaded and stored", "flush", _same, (0x00000001,), 0x00000001),
     ScalarProbe("a subnormal, chosen", "flush", first_if_below, (0x00000001, 0x00000002), 0x00000001, vectors=False),
-    ScalarProbe("a subnormal, converted", "flush", _halved, (0x36A0000000000000,), 0x00000001, f64, f32, vectors=False),
+    ScalarProbe("a subnormal, converted", "flush", _halve, (0x36A0000000000000,), 0x00000001, f64, f32, vectors=False),
     ScalarProbe("flushed before rounding", "flush timing", multiply, (0x21800001, 0x1E7FFFFE), 0x00800000),
     ScalarProbe("1 + 2^-24", "rounding", add, (_ONE, _TINY24), _ONE),
     ScalarProbe("1 + 3*2^-24", "rounding", add, (_ONE, 0x34400000), 0x3F800002),
@@ -150,7 +150,7 @@ PROBES: tuple[ScalarProbe, ...] = (
     ScalarProbe("0xffffffff to float", "rounding", _to_float, (0xFFFFFFFF,), 0x4F800000, u32, f32, vectors=False),
     ScalarProbe("rint(2.5)", "rounding", _nearest, (0x40200000,), 0x40000000, vectors=False),
     ScalarProbe("rint(-0.5)", "rounding", _nearest, (0xBF000000,), 0x80000000, vectors=False),
-    ScalarProbe("f64 to f32, a tie", "rounding", _halved, (0x3FF0000010000000,), _ONE, f64, f32, vectors=False),
+    ScalarProbe("f64 to f32, a tie", "rounding", _halve, (0x3FF0000010000000,), _ONE, f64, f32, vectors=False),
     ScalarProbe("-0 + 0", "signed zero", add, (0x80000000, 0), 0),
     ScalarProbe("-0 * 1", "signed zero", multiply, (0x80000000, _ONE), 0x80000000),
     ScalarProbe("max(-0, 0)", "signed zero", larger, (0x80000000, 0), 0, vectors=False),

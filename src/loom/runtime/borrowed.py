@@ -16,10 +16,10 @@ from loom.runtime.port.device import Device
 from loom.runtime.port.elements import Readable
 from loom.runtime.registry import device
 
-__all__ = ["borrowed", "home_of_others"]
+__all__ = ["borrow", "home_of_others"]
 
 
-def borrowed(data: Any, where: str, *, writes: bool = False) -> TypedStorage | None:
+def borrow(data: Any, where: str, *, writes: bool = False) -> TypedStorage | None:
     """Return the memory of an array that lies on a GPU; None for others, and where Loom cannot open that GPU.
 
     Errors for one that cannot be used there, or that is only to be read where it ``writes``.

@@ -32,9 +32,9 @@ from loom.kernels.maps.nest import (
     Stride,
     Told,
     Value,
-    known_strides,
+    constant_strides,
 )
-from loom.kernels.maps.pairs import paired
+from loom.kernels.maps.pairs import pair_words
 
 __all__ = ["LANES", "THREADS", "Strided", "lanes_of", "map_groups", "map_kernel", "numberless", "plan_strided"]
 
@@ -109,7 +109,7 @@ def plan_strided(nest: LoopNest, lanes: int, *, is_passing: bool = False) -> Str
     buffers they begin, as the steps of a recurrent network do, have one kernel. Bools, and what integers are divided or
     shifted by, stay in the code. ``is_passing``: the shape may be seen once only, so that a small nest shares a kernel.
     """
-    nest = paired(nest).merged()
+    nest = pair_words(nest).merge_axes()
     total = math.prod(nest.shape)
     nest, numbers = numberless(nest, () if is_passing and total <= _SHARED_DIVISIONS else BY_CONSTANTS)
     told = _with_shape(nest) if is_passing and total <= _SHARED_ELEMENTS else None
@@ -190,7 +190,7 @@ def _with_shape(nest: LoopNest) -> tuple[LoopNest, tuple[int, ...]] | None:
     def move(value: Load | Store | Coordinate) -> Load | Store | Coordinate:
         if isinstance(value, Coordinate):
             return replace(value, axis=value.axis + rank - len(nest.shape))
-        strides = (0,) * (rank - len(nest.shape)) + known_strides(value)
+        strides = (0,) * (rank - len(nest.shape)) + constant_strides(value)
         in_order = all(own == other or size == 1 for own, other, size in zip(strides, packed, shape, strict=True))
         if in_order and value.offset == 0:
             row_major[:] = row_major or [steps(packed)]
@@ -200,7 +200,7 @@ def _with_shape(nest: LoopNest) -> tuple[LoopNest, tuple[int, ...]] | None:
 
     if not rank:
         return None
-    general = nest.changed(move, (0,) * rank)
+    general = nest.change_accesses(move, (0,) * rank)
     told = (*shape[1:], *words, *begins)
     return (general, told) if len(told) <= _MOST_TOLD else None
 
@@ -246,12 +246,12 @@ def _with_offsets(nest: LoopNest) -> tuple[LoopNest, tuple[int, ...]]:
         number = params.setdefault((value.buffer, begin), len(params))
         return replace(value, offset=value.offset - begin, begin=number)
 
-    return nest.changed(move, nest.shape), tuple(at for _, at in params)
+    return nest.change_accesses(move, nest.shape), tuple(at for _, at in params)
 
 
 def _first(access: Load | Store, shape: tuple[int, ...]) -> int:
     """Return the lowest place of an access; a length of 0 is unknown, and counted in by ``_lengthless``."""
-    pairs = zip(known_strides(access), shape, strict=True)
+    pairs = zip(constant_strides(access), shape, strict=True)
     return access.offset + sum(stride * (size - 1) for stride, size in pairs if stride < 0 and size)
 
 
@@ -259,11 +259,11 @@ def _lengthless(nest: LoopNest, size: int) -> LoopNest:
     """Return a nest of one axis without its length; what is read backwards is counted from its last element."""
 
     def move(value: Load | Store | Coordinate) -> Load | Store | Coordinate:
-        if isinstance(value, Coordinate) or known_strides(value)[0] >= 0:
+        if isinstance(value, Coordinate) or constant_strides(value)[0] >= 0:
             return value
-        return replace(value, offset=value.offset + known_strides(value)[0] * (size - 1))
+        return replace(value, offset=value.offset + constant_strides(value)[0] * (size - 1))
 
-    return nest.changed(move, (0,))
+    return nest.change_accesses(move, (0,))
 
 
 def _breadth(inner: int) -> int:

@@ -13,9 +13,9 @@ from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.group.clear import CLEAR_LANES, clear_words
 from loom.kernels.scan.columns import BESIDE, lane_run_totals_across, lane_scan_across
 from loom.kernels.scan.lanes import ACROSS_LANES, MARK_LANES, RUNS, mark_segments, run_totals, scan_tiles
-from loom.kernels.scan.onepass import MOST_TILES, scan_once, told_words
+from loom.kernels.scan.onepass import MOST_TILES, scan_once, status_words
 from loom.kernels.scan.threads import lane_run_totals, lane_scan_tiles, quad_run_totals, quad_scan_tiles
-from loom.kernels.types import held_type, read_type, wide_type
+from loom.kernels.types import compute_type, read_type, wide_type
 from loom.schedules.axis import Rows
 from loom.schedules.recorder import Recorder, StorageLike
 
@@ -42,7 +42,7 @@ def scanning_of(op: str, dtype: DType, *, exclusive: bool = False) -> Scanning:
     """Return a scan of ``dtype``: sums and products of integers have 64 bits, extremes keep the type."""
     element = read_type(dtype)
     if op in ("min", "max"):
-        return Scanning(op, element, held_type(element), dtype, exclusive)
+        return Scanning(op, element, compute_type(element), dtype, exclusive)
     return Scanning(op, element, *wide_type(dtype), exclusive)
 
 
@@ -138,7 +138,7 @@ class _Scan:
     ) -> None:
         """Record the pass over whole tiles, and what is left of the row."""
         kinds = self.scanning.name, self.scanning.element
-        words = told_words(whole)
+        words = status_words(whole)
         told = self.chain.device.allocate(words * u64.nbytes, zeroed=False)
         self.chain.dispatch(clear_words(u64), [told], [words], groups=-(-words // CLEAR_LANES))
         groups = self.tiles  # one more than whole tiles where some elements are left

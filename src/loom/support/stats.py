@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from loom.core.late.dataclass import dataclass
-from loom.runtime.chain.kept import kept_programs
+from loom.runtime.chain.kept import program_cache
 from loom.runtime.port.budget import LEDGER
 from loom.support.parking import POOL
 
@@ -73,7 +73,7 @@ def stats() -> Stats:
         for u in LEDGER.units()
         if u.is_open
     ]
-    programs = kept_programs()
+    programs = program_cache()
     return Stats(
         tuple(units), LEDGER.nbytes, LEDGER.most_nbytes, LEDGER.most_units, len(POOL), POOL.nbytes, len(programs),
         programs.nbytes,

@@ -78,7 +78,7 @@ class Reads(ABC):
         query = self._as_query()
         term = query.source.term(column, "tables.where, column")
         sql, values = condition(term.sql, term.type, op, value, "tables.where")
-        return query.narrowed(sql, values)
+        return query.narrow(sql, values)
 
     def select(self, /, *columns: str, **conditions: Any) -> Query:
         """Return the rows that fulfil all of several conditions, with some of their columns, else all.
@@ -443,7 +443,7 @@ class Query(Reads):
             return self.source.columns
         return {name: self.source.term(name, "tables.select, columns") for name in self.chosen}
 
-    def narrowed(self, sql: str, values: list[Any]) -> Query:
+    def narrow(self, sql: str, values: list[Any]) -> Query:
         """Return this with one condition more."""
         self.refuse_cut("tables.where")
         return replace(self, conditions=(*self.conditions, sql), values=(*self.values, *values))

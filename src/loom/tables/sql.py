@@ -56,11 +56,11 @@ class SqlResult:
 
     def to_numpy(self) -> dict[str, Any]:
         """Return the columns as arrays by name, as a table's ``to_numpy`` makes them."""
-        return {n: array_of(v, kind, f"tables.sql, column {n!r}") for n, (kind, v) in self._typed_columns().items()}
+        return {n: array_of(v, kind, f"tables.sql, column {n!r}") for n, (kind, v) in self._columns_by_type().items()}
 
     def to_arrow(self) -> Arrow:
         """Return the columns as an Arrow stream, as a table's ``to_arrow`` does."""
-        return Arrow(self._typed_columns(), len(self))
+        return Arrow(self._columns_by_type(), len(self))
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         return self.to_arrow().__arrow_c_stream__(requested_schema)
@@ -70,7 +70,7 @@ class SqlResult:
             raise ArgumentError("tables.sql", "two columns have one name", expected="different names",
                                 got=self.columns, remedy="Write AS, or take tuples()")  # fmt: skip
 
-    def _typed_columns(self) -> dict[str, tuple[ColumnType, Sequence[Any]]]:
+    def _columns_by_type(self) -> dict[str, tuple[ColumnType, Sequence[Any]]]:
         self._refuse_twins()
         columns = list(zip(*self._values, strict=True)) if self._values else [()] * len(self.columns)
         return {name: _type_column(name, values) for name, values in zip(self.columns, columns, strict=True)}

@@ -85,7 +85,7 @@ def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) 
             zero = as_number(False if part.dtype.is_bool else 0, part.dtype, "kernel")
             fill(draft, buffers[n], math.prod(part.shape), zero)
     interface = interface_of(call.function)
-    kernel = interface.limited().kernel if call.is_limited else interface.kernel
+    kernel = interface.with_limit().kernel if call.is_limited else interface.kernel
     params = [np.array([w], np.uint64).view(p.dtype.numpy)[0] for w, p in zip(call.words, kernel.given, strict=False)]
     shapes = [(part.shape, part.nbytes) for part in call.parts]
     draft.dispatch(kernel, buffers, params, call.groups, shapes)

@@ -30,7 +30,7 @@ from loom.runtime.port.device import Device
 from loom.runtime.registry import device
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.fusing.repeats import leave_out_repeats
-from loom.tensor.handle.lending import copied, memory_of
+from loom.tensor.handle.lending import copy_memory, memory_of
 from loom.tensor.ops.views import ROUTE
 from loom.tensor.record.draft import Draft, DraftBuffer
 from loom.tensor.record.graph import COUNTER, INPUT, PARAMETER, Node, NodeKind, ancestors, refuse_freed, require_tensor
@@ -315,7 +315,7 @@ def _memory_for_program(node: Node) -> Storage:
     assert node.data is not None
     assert node.device is not None
     if node.lent is not None:
-        return copied(node.data, node.nbytes, node.device)
+        return copy_memory(node.data, node.nbytes, node.device)
     node.shared = True
     return node.data
 

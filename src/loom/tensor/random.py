@@ -18,12 +18,12 @@ from loom.core.dtype import DType, dtype_of, f32, f64, i64, u32, u64
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import flag
 from loom.core.numbers import real, whole
-from loom.kernels.types import held_type
+from loom.kernels.types import compute_type
 from loom.runtime.port.device import Device
 from loom.tensor.arrays.tensor import Tensor, array, parameter
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.ordering import first_of
-from loom.tensor.ops.random import counted_words, standard_normals
+from loom.tensor.ops.random import random_bits, standard_normals
 from loom.tensor.ops.views import broadcast_to, normal_axis, reshape
 from loom.tensor.record.graph import COUNTER, Node, as_shape, require_tensor
 from loom.tensor.selecting.scanning import cumulative_sum
@@ -95,7 +95,7 @@ def _words(count: int, where_: str, seed: Any, stream: Any, step: Any, generator
     seeds = array(
         np.array([key & 0xFFFF_FFFF, key >> 32, lane, number], np.uint32), on=home if at.device is None else at.device
     )
-    return counted_words(count, reshape(cast(at, u32), (1,)), seeds)
+    return random_bits(count, reshape(cast(at, u32), (1,)), seeds)
 
 
 def _wide(words: Tensor) -> Tensor:
@@ -175,7 +175,7 @@ def normal(
     """
     name = "tensor.random.normal"
     sizes, kind = as_shape(shape, name), _float(dtype, name)
-    held, count = held_type(kind), math.prod(sizes)
+    held, count = compute_type(kind), math.prod(sizes)
     even = count + count % 2
     words = _words(even * held.bits // u32.bits, name, seed, stream, step, generator, on)
     z = reshape(standard_normals(words, held)[:count], sizes)
@@ -198,7 +198,7 @@ def randn(shape: Sequence[int], **options: Any) -> Tensor:
 def exponential(shape: Sequence[int], rate: Any = 1.0, **options: Any) -> Tensor:
     """Return -log(1 - u) / ``rate``, u as for ``uniform``, whose ``options`` it takes."""
     u = uniform(shape, **options)
-    held = cast(u, held_type(u.dtype))
+    held = cast(u, compute_type(u.dtype))
     by = cast(rate, held.dtype) if isinstance(rate, Tensor) else real(rate, "tensor.random.exponential, rate")
     return cast(-apply("log1p", -held) / by, u.dtype)
 
@@ -283,7 +283,7 @@ def multinomial(weights: Tensor, count: int, *, replacement: bool = False, **opt
         raise DTypeError(name, "no weights", expected="floats (..., n)", got=f"{weights.dtype} of {weights.shape}",
                          remedy="Convert with astype")  # fmt: skip
     repeated = flag(replacement, f"{name}, replacement")
-    held = cast(weights, held_type(weights.dtype))
+    held = cast(weights, compute_type(weights.dtype))
     n = held.shape[-1]
     many = whole(count, f"{name}, count", least=0, most=None if repeated else n)
     if not repeated:

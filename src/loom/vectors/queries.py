@@ -11,7 +11,7 @@ import numpy as np
 from loom.core.arrays import Array
 from loom.core.dtype import i8
 from loom.core.numerics import MATMUL_BLOCK
-from loom.kernels.vectors.order_free import packed_queries
+from loom.kernels.vectors.order_free import pack_queries
 from loom.kernels.vectors.panels import BYTES
 from loom.kernels.vectors.rank import FACTS
 from loom.schedules.vectors import VectorLayout
@@ -38,7 +38,7 @@ def prepare_queries(array: Array, layout: VectorLayout, where: str) -> tuple[Arr
     facts[: len(array), 0] = inverse_lengths(squares) if layout.is_cosine else 1
     facts[: len(array), 1] = squares
     if layout.packing is not None:
-        return packed_queries(padded, layout.packing), facts
+        return pack_queries(padded, layout.packing), facts
     return (_short(padded) if layout.precision == "x12" else padded), facts
 
 

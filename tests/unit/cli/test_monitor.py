@@ -25,7 +25,7 @@ import loom
 from loom.cli.commands.monitor import view
 from loom.cli.main import app
 from loom.core.errors import ArgumentError
-from loom.runtime.units.monitor import document, publish_if_asked, published
+from loom.runtime.units.monitor import document, list_processes, publish_if_asked
 
 SCRIPT = """
 import loom, sys
@@ -104,7 +104,7 @@ def test_pictures_of_a_process(process: Any, script: Path) -> None:
     assert lines[2].startswith("render [0]  cpu     4.0 KiB  3     0          1         ")
     assert lines[2].endswith("250 us set")
     console = Console(file=io.StringIO(), width=120, force_terminal=True)
-    console.print(view(published()))
+    console.print(view(list_processes()))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "render [0]" in text
     assert "250 us set" in text
@@ -122,10 +122,10 @@ def test_files_of_the_dead_go_and_torn_ones_are_left_out(folder: Path) -> None:
     gone.wait()
     (folder / f"{gone.pid}.json").write_text(json.dumps({**document(), "pid": gone.pid}))
     (folder / f"{os.getpid()}.json").write_text('{"pid": ')
-    assert published() == []
+    assert list_processes() == []
     assert not (folder / f"{gone.pid}.json").exists()
     (folder / f"{os.getpid()}.json").write_text(json.dumps({**document(), "written": 0}))
-    assert published() == []  # from long ago: another process had the number
+    assert list_processes() == []  # from long ago: another process had the number
 
 
 def test_parked_and_budgeted() -> None:

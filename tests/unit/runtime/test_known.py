@@ -18,7 +18,7 @@ from loom.ir.frontend.capture import digest_of
 from loom.ir.frontend.decorator import KernelFunction
 from loom.kernels.fold.tiles import divide_rows, extreme_tiles, sum_tiles
 from loom.runtime.port import known
-from loom.runtime.port.known import KnownKernel, facts_of, recalled
+from loom.runtime.port.known import KnownKernel, facts_of, recall
 from loom.targets.base import hash_sources
 
 TYPES = (u8, i8, u32, i32, i64, f32, f64)
@@ -63,12 +63,12 @@ def test_what_is_recalled_tells_what_the_kernel_tells() -> None:
 def test_what_was_recalled_stays_so_when_it_is_translated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOM_CACHE_DIR", str(tmp_path))
     make: Any = sum_tiles
-    recalled(make.__wrapped__(i64, i64, i64))  # which keeps what is known of it
+    recall(make.__wrapped__(i64, i64, i64))  # which keeps what is known of it
     again = make.__wrapped__(i64, i64, i64)
-    first = recalled(again)
+    first = recall(again)
     assert isinstance(first, KnownKernel)
     assert first.kernel is again.verified.kernel  # as where its code was not kept
-    assert recalled(again) is first
+    assert recall(again) is first
 
 
 def test_what_is_known_is_that_of_these_types() -> None:
@@ -83,7 +83,7 @@ def test_a_kernel_that_reaches_code_of_others_has_no_digest() -> None:
         x[0] = 1.0
 
     assert digest_of(mine) is None
-    assert recalled(mine) is mine.verified
+    assert recall(mine) is mine.verified
 
 
 def test_a_captured_value_is_part_of_the_digest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ import loom
 from loom import data, tensor
 from loom.core.errors import StateError
 from loom.runtime.chain import kept as home
-from loom.runtime.chain.kept import KeptPrograms, kept_programs
+from loom.runtime.chain.kept import KeptPrograms, program_cache
 from loom.runtime.drivers.cpu import device as cpu
 
 
@@ -232,7 +232,7 @@ def test_memory_is_flat_over_shapes(fresh: KeptPrograms) -> None:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 def test_memory_is_flat_over_a_thousand_shapes() -> None:
     assert _grown(1000, 6) < 200
-    assert kept_programs().nbytes <= 256 << 20
+    assert program_cache().nbytes <= 256 << 20
 
 
 # threads and forks

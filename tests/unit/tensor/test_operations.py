@@ -159,12 +159,12 @@ def test_the_same_operations_are_compiled_once(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(kept, "_programs", kept.KeptPrograms())  # full ones, of earlier tests, do not grow
     x = tensor.array(np.ones((3, 5), np.float32), on="cpu")
     (tensor.softmax(x) * 3).evaluate()
-    before = len(kept.kept_programs())
+    before = len(kept.program_cache())
     for k in range(3):
         y = tensor.array(np.full((3, 5), k, np.float32), on="cpu")
         assert (tensor.softmax(y) * 3).sum().item() == pytest.approx(9)
         (tensor.softmax(y) * 3).evaluate()
-    assert len(kept.kept_programs()) == before + 1
+    assert len(kept.program_cache()) == before + 1
 
 
 def test_protocols() -> None:

@@ -26,14 +26,14 @@ def monitor(
     Processes started with LOOM_MONITOR=1, or that called loom.publish(), are shown. Ctrl-C stops.
     """
     from loom.cli.inputs.output import is_terminal, print_json, print_table
-    from loom.runtime.units.monitor import published
+    from loom.runtime.units.monitor import list_processes
 
     if json:
-        print_json({"version": 1, "processes": published()})
+        print_json({"version": 1, "processes": list_processes()})
     elif is_terminal() and not once:
         _live(interval)
     else:
-        shown = published()
+        shown = list_processes()
         for process in shown:
             typer.echo(_title(process))
             print_table(_COLUMNS, [_row(unit) for unit in process["units"]])
@@ -44,13 +44,13 @@ def monitor(
 def _live(interval: float) -> None:
     from rich.live import Live
 
-    from loom.runtime.units.monitor import published
+    from loom.runtime.units.monitor import list_processes
 
-    with Live(view(published()), screen=True, auto_refresh=False) as live:
+    with Live(view(list_processes()), screen=True, auto_refresh=False) as live:
         try:
             while True:
                 time.sleep(interval)
-                live.update(view(published()), refresh=True)
+                live.update(view(list_processes()), refresh=True)
         except KeyboardInterrupt:
             return
 

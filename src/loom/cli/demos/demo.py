@@ -75,10 +75,10 @@ def run_demo(size: DemoSize, on: Device) -> Iterator[DemoLine]:
     yield _line("mean", f"mean {count}", lambda: loom.gpu_mean(numbers, on=on))
     yield _line("max", f"max {count}", lambda: loom.gpu_max(numbers, on=on))
     yield _line("min", f"min {count}", lambda: loom.gpu_min(numbers, on=on))
-    yield _line("map", f"x * 2 + 1 {count}", lambda: loom.gpu_map(numbers, _doubled, on=on))
+    yield _line("map", f"x * 2 + 1 {count}", lambda: loom.gpu_map(numbers, _double, on=on))
 
 
-def _doubled(x: Any) -> Any:
+def _double(x: Any) -> Any:
     return x * 2 + 1
 
 

@@ -21,8 +21,8 @@ from loom.ir.passes.tiles import is_shared_by_lanes
 from loom.ir.passes.uniformity import Uniformity
 
 __all__ = [
-    "TICKET_NBYTES", "WIDE_LANES", "WIDE_ROWS", "WIDE_WORDS", "expand_wide", "has_wide", "refuse_wrong_wide",
-    "shared_named", "tickets_of",
+    "TICKET_NBYTES", "WIDE_LANES", "WIDE_ROWS", "WIDE_WORDS", "expand_wide", "find_shared", "has_wide",
+    "refuse_wrong_wide", "tickets_of",
 ]  # fmt: skip
 
 WIDE_LANES, WIDE_ROWS = 128, 64
@@ -54,7 +54,7 @@ def tickets_of(kernel: Kernel) -> tuple[int, int]:
     return next(((s.attr[-2], s.attr[-1]) for s in _operations_of(kernel) if s.op.name in _TICKETED), (0, 0))
 
 
-def shared_named(kernel: Kernel, name: str) -> Memory | None:
+def find_shared(kernel: Kernel, name: str) -> Memory | None:
     """Return the shared array of a name."""
     return next((m for m in kernel.shared if m.name == name), None)
 
@@ -102,7 +102,7 @@ def _wrong_sizes(kernel: Kernel, s: Instr) -> _Wrong:
         return "wrong tickets", f"1 to {_MOST_TICKETS} at a time, and as many pieces", attr[-2:]
     if not names:
         return None
-    memory = shared_named(kernel, attr[0])
+    memory = find_shared(kernel, attr[0])
     if memory is None or s.memory is None:
         return f"no shared array {attr[0]!r}", "a shared array", attr[0]
     return (_wrong_product if s.op.name == "wide_product" else _wrong_fetch)(attr, memory, s.memory)
@@ -164,7 +164,7 @@ class _Wide(Rewriter):
 
     def fetch(self, s: Instr) -> None:
         name, words, _, _ = s.attr
-        target = shared_named(self.kernel, name)
+        target = find_shared(self.kernel, name)
         _, at, first = (self.value(a) for a in s.args)
         with self.counting(self.emit("local_id", attr=0), words, self.kernel.lanes) as word:
             value = self.emit("load", self.emit("add", first, word), memory=s.memory)
@@ -172,7 +172,7 @@ class _Wide(Rewriter):
 
     def product(self, s: Instr) -> None:
         name, columns, keeps = s.attr
-        tile = shared_named(self.kernel, name)
+        tile = find_shared(self.kernel, name)
         a_at, b_at = (self.value(a) for a in s.args)
         lane = self.emit("and", self.emit("local_id", attr=0), self.number(WIDE_LANES - 1))
         inner = self.emit("and", lane, self.number(31))

@@ -27,7 +27,7 @@ __all__ = ["exp_of", "hyperbolic_of", "log_of", "tangent_of"]
 
 
 @cache
-def _scaled(real: DType) -> tuple[Any, Any, float]:
+def _exponential_of(real: DType) -> tuple[Any, Any, float]:
     """Return the functions (a, factor): e^a times a factor; (x): is it finite; and from where e^a is in halves.
 
     Two halves together reach beyond the largest number.
@@ -37,28 +37,28 @@ def _scaled(real: DType) -> tuple[Any, Any, float]:
     def is_finite(x: Any) -> Any:
         return abs(x) < math.inf
 
-    def scaled_exp(a: Any, factor: Any) -> Any:
+    def exp_times(a: Any, factor: Any) -> Any:
         """Return e^a times a factor, without overflow between."""
         above = a > highest
         e = exp(select(above, a * 0.5, a))
         found = e * factor
         return select(above, found * e, found)
 
-    return scaled_exp, is_finite, highest
+    return exp_times, is_finite, highest
 
 
 @cache
 def exp_of(real: DType) -> dict[str, Any]:
     """Return the functions (a, b): re and im of e^(a + ib), and of that less 1."""
-    scaled_exp, is_finite, _ = _scaled(real)
+    exp_times, is_finite, _ = _exponential_of(real)
 
     def exp_re(a: Any, b: Any) -> Any:
-        found = scaled_exp(a, cos(b))
+        found = exp_times(a, cos(b))
         found = select((a == math.inf) & (not is_finite(b)), real(math.inf), found)
         return select((a == -math.inf) & (not is_finite(b)), real(0.0), found)
 
     def exp_im(a: Any, b: Any) -> Any:
-        found = select(b == 0.0, b, scaled_exp(a, sin(b)))
+        found = select(b == 0.0, b, exp_times(a, sin(b)))
         return select((a == -math.inf) & (not is_finite(b)), real(0.0), found)
 
     def expm1_re(a: Any, b: Any) -> Any:
@@ -122,17 +122,17 @@ def log_of(real: DType) -> dict[str, Any]:
 @cache
 def hyperbolic_of(real: DType) -> dict[str, Any]:
     """Return the functions (a, b): re and im of sinh(a + ib) and cosh(a + ib)."""
-    scaled_exp, is_finite, highest = _scaled(real)
+    exp_times, is_finite, highest = _exponential_of(real)
 
     def sinh_re(a: Any, b: Any) -> Any:
         c = cos(b)
-        large = copysign(scaled_exp(abs(a), c * 0.5), select(c < 0.0, -a, a))
+        large = copysign(exp_times(abs(a), c * 0.5), select(c < 0.0, -a, a))
         found = select(abs(a) > highest, large, sinh(a) * c)
         return select((not is_finite(b)) & ((a == 0.0) | (abs(a) == math.inf)), a, found)
 
     def cosh_large(a: Any, trig: Any) -> Any:
         """Return cosh(a) times a sine or cosine."""
-        return select(abs(a) > highest, scaled_exp(abs(a), trig * 0.5), cosh(a) * trig)
+        return select(abs(a) > highest, exp_times(abs(a), trig * 0.5), cosh(a) * trig)
 
     def sinh_im(a: Any, b: Any) -> Any:
         return select(b == 0.0, b, cosh_large(a, sin(b)))
@@ -143,7 +143,7 @@ def hyperbolic_of(real: DType) -> dict[str, Any]:
 
     def cosh_im(a: Any, b: Any) -> Any:
         s = sin(b)
-        large = copysign(scaled_exp(abs(a), abs(s) * 0.5), select(s < 0.0, -a, a))
+        large = copysign(exp_times(abs(a), abs(s) * 0.5), select(s < 0.0, -a, a))
         found = select(abs(a) > highest, large, sinh(a) * s)
         found = select((a == 0.0) & (not is_finite(b)), a * copysign(real(1.0), b), found)
         return select(b == 0.0, b * copysign(real(1.0), a), found)
@@ -154,7 +154,7 @@ def hyperbolic_of(real: DType) -> dict[str, Any]:
 @cache
 def tangent_of(real: DType) -> dict[str, Any]:
     """Return the functions (a, b): re and im of tanh(a + ib)."""
-    is_short, is_finite = real == f32, _scaled(real)[1]
+    is_short, is_finite = real == f32, _exponential_of(real)[1]
     flat = 11.0 if is_short else 22.0
     """From here on tanh is 1 to the last digit."""
 

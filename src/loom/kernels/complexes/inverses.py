@@ -96,7 +96,7 @@ def _far_of(real: DType) -> Any:
     def is_far(x: Any, y: Any) -> Any:
         return (x > far) | (y > far)
 
-    def bounded(x: Any) -> Any:
+    def limit(x: Any) -> Any:
         """Return a size that the common path can take; where it is larger another path is chosen."""
         return select(x <= far, x, real(1.0))
 
@@ -107,7 +107,7 @@ def _far_of(real: DType) -> Any:
     def lost(x: Any, y: Any) -> Any:
         return (x != x) | (y != y)  # noqa: PLR0124
 
-    return is_far, bounded, far_log, lost, 2.0**-14 if is_short else 2.0**-28
+    return is_far, limit, far_log, lost, 2.0**-14 if is_short else 2.0**-28
 
 
 @cache

@@ -69,13 +69,13 @@ def add_rows(element: DType) -> KernelFunction:
     """Return the kernel (x, y, n): x[i] = x[i] + y[i], which joins two chunks."""
 
     @kernel(workgroup=_LANES, trusted=True)
-    def added(x: InOut[element], y: In[element], n: u32):  # type: ignore[valid-type]
+    def add(x: InOut[element], y: In[element], n: u32):  # type: ignore[valid-type]
         i = global_id()
         if i < n:
             x[i] = x[i] + y[i]
 
-    added.name = f"add_rows_{element}"
-    return added
+    add.name = f"add_rows_{element}"
+    return add
 
 
 @cache

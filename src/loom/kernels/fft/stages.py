@@ -27,7 +27,7 @@ from loom.ir.frontend.intrinsics import bitcast, global_id, group_id, local_id, 
 from loom.kernels.fft.butterflies import butterfly, multiply
 from loom.kernels.group.join import items
 
-__all__ = ["LANES", "WIDE", "Form", "exchanged", "load", "narrow_stage", "store", "wide_stage"]
+__all__ = ["LANES", "WIDE", "Form", "load", "narrow_stage", "store", "swap_parts", "wide_stage"]
 
 LANES = 64
 """Lanes of a workgroup."""
@@ -43,7 +43,7 @@ class Form(enum.Enum):
     PLANES = "planes"
     REAL = "real"
 
-    def held(self, element: DType) -> DType:
+    def storage_type(self, element: DType) -> DType:
         """Return the type of the buffer's elements: a pair of f32 is one u64, so that lanes stay in a row."""
         if self is not Form.PAIRS:
             return element
@@ -76,7 +76,7 @@ def store(out: Any, at: Any, plane: Any, form: Any, value: Any) -> None:
         out[at] = out.dtype(re, im)
 
 
-def exchanged(value: Any, swap: Any) -> Any:
+def swap_parts(value: Any, swap: Any) -> Any:
     """Return a number with re and im exchanged if ``swap``: a transform between two exchanges is an inverse."""
     re, im = value
     return select(swap, im, re), select(swap, re, im)
@@ -96,8 +96,8 @@ def narrow_stage(
 
     @kernel(workgroup=LANES, trusted=True)
     def stage(
-        x: In[source.held(element)],  # type: ignore[valid-type]
-        out: Out[target.held(element)],  # type: ignore[valid-type]
+        x: In[source.storage_type(element)],  # type: ignore[valid-type]
+        out: Out[target.storage_type(element)],  # type: ignore[valid-type]
         roots: In[element],  # type: ignore[valid-type]
         n: u32,
         step: u32,
@@ -115,7 +115,7 @@ def narrow_stage(
             numbers = items()
             for j in static_range(radix):
                 value = load(x, begin + i + m * j, plane, source)
-                numbers = items(*numbers, exchanged(value, swap_in) if first else value)
+                numbers = items(*numbers, swap_parts(value, swap_in) if first else value)
             found = butterfly(numbers, radix)
             p, count, apart = i, m, u32(1)
             if not first:
@@ -124,7 +124,7 @@ def narrow_stage(
             for k in static_range(radix):
                 value = found[k]
                 if last:
-                    value = exchanged((value[0] * scale, value[1] * scale), swap_out)
+                    value = swap_parts((value[0] * scale, value[1] * scale), swap_out)
                 elif k:
                     root = (k - 1) * count + p
                     value = multiply(value, (roots[root], roots[root + count * (radix - 1)]))
@@ -146,7 +146,7 @@ def wide_stage(radix: int, element: DType, target: Form, *, last: bool, whole: b
     @kernel(workgroup=(WIDE, _PARTS), trusted=True)
     def stage(
         x: In[element],  # type: ignore[valid-type]
-        out: Out[target.held(element)],  # type: ignore[valid-type]
+        out: Out[target.storage_type(element)],  # type: ignore[valid-type]
         roots: In[element],  # type: ignore[valid-type]
         n: u32,
         step: u32,
@@ -169,7 +169,7 @@ def wide_stage(radix: int, element: DType, target: Form, *, last: bool, whole: b
             for k in static_range(radix):
                 value = found[k]
                 if last:
-                    value = exchanged((value[0] * scale, value[1] * scale), swap_out)
+                    value = swap_parts((value[0] * scale, value[1] * scale), swap_out)
                 elif k:
                     root = p * (radix - 1) + (k - 1)
                     value = multiply(value, (roots[root], roots[root + count * (radix - 1)]))

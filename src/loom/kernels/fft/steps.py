@@ -17,7 +17,7 @@ from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import global_id, group_id, select
 from loom.kernels.fft.butterflies import conjugate_multiply, multiply
-from loom.kernels.fft.stages import LANES, Form, exchanged, load, store
+from loom.kernels.fft.stages import LANES, Form, load, store, swap_parts
 
 __all__ = [
     "chirp_in", "chirp_out", "cut", "hermitian", "keep_half", "multiply_spectra", "pad", "real_after", "real_before",
@@ -33,20 +33,26 @@ def chirp_in(element: DType, source: Form) -> KernelFunction:
     """
 
     @kernel(workgroup=LANES, trusted=True)
-    def chirped(
-        x: In[source.held(element)], chirp: In[element], out: Out[element], n: u32, size: u32, rows: u32, swap: bool_
+    def multiply_in(
+        x: In[source.storage_type(element)],
+        chirp: In[element],
+        out: Out[element],
+        n: u32,
+        size: u32,
+        rows: u32,
+        swap: bool_,
     ):  # type: ignore[valid-type]
         i, row = global_id(0), group_id(1)
         at, plane = row * size + i, rows * size
         if i < n:
-            value = exchanged(load(x, row * n + i, rows * n, source), swap)
+            value = swap_parts(load(x, row * n + i, rows * n, source), swap)
             store(out, at, plane, Form.PLANES, multiply(value, (chirp[i], chirp[i + n])))
         elif i < size:
             out[at] = element(0)
             out[at + plane] = element(0)
 
-    chirped.name = f"fft_chirp_in_{element}_{source.value}"
-    return chirped
+    multiply_in.name = f"fft_chirp_in_{element}_{source.value}"
+    return multiply_in
 
 
 @cache
@@ -54,15 +60,15 @@ def multiply_spectra(element: DType) -> KernelFunction:
     """Return the kernel (x, factors, out, size, rows): x[i] factors[i] in planes, re and im exchanged."""
 
     @kernel(workgroup=LANES, trusted=True)
-    def multiplied(x: In[element], factors: In[element], out: Out[element], size: u32, rows: u32):  # type: ignore[valid-type]
+    def multiply_exchanged(x: In[element], factors: In[element], out: Out[element], size: u32, rows: u32):  # type: ignore[valid-type]
         i, row = global_id(0), group_id(1)
         at, plane = row * size + i, rows * size
         if i < size:
             re, im = multiply((x[at], x[at + plane]), (factors[i], factors[i + size]))
             store(out, at, plane, Form.PLANES, (im, re))
 
-    multiplied.name = f"fft_multiply_{element}"
-    return multiplied
+    multiply_exchanged.name = f"fft_multiply_{element}"
+    return multiply_exchanged
 
 
 @cache
@@ -73,18 +79,18 @@ def chirp_out(element: DType, target: Form) -> KernelFunction:
     """
 
     @kernel(workgroup=LANES, trusted=True)
-    def chirped(
-        x: In[element], chirp: In[element], out: Out[target.held(element)],  # type: ignore[valid-type]
+    def multiply_out(
+        x: In[element], chirp: In[element], out: Out[target.storage_type(element)],  # type: ignore[valid-type]
         n: u32, size: u32, rows: u32, swap: bool_, scale: element,  # type: ignore[valid-type]
     ):  # fmt: skip
         i, row = global_id(0), group_id(1)
         at, plane = row * size + i, rows * size
         if i < n:
             re, im = multiply((x[at + plane], x[at]), (chirp[i], chirp[i + n]))
-            store(out, row * n + i, rows * n, target, exchanged((re * scale, im * scale), swap))
+            store(out, row * n + i, rows * n, target, swap_parts((re * scale, im * scale), swap))
 
-    chirped.name = f"fft_chirp_out_{element}_{target.value}"
-    return chirped
+    multiply_out.name = f"fft_chirp_out_{element}_{target.value}"
+    return multiply_out
 
 
 @cache
@@ -97,8 +103,8 @@ def real_after(element: DType, target: Form) -> KernelFunction:
     """
 
     @kernel(workgroup=LANES, trusted=True)
-    def joined(
-        z: In[element], roots: In[element], out: Out[target.held(element)],  # type: ignore[valid-type]
+    def combine(
+        z: In[element], roots: In[element], out: Out[target.storage_type(element)],  # type: ignore[valid-type]
         h: u32, rows: u32, scale: element,  # type: ignore[valid-type]
     ):  # fmt: skip
         k, row = global_id(0), group_id(1)
@@ -112,8 +118,8 @@ def real_after(element: DType, target: Form) -> KernelFunction:
             both = (e_re + o_re) * scale, (e_im + o_im) * scale  # pyright: ignore[reportUnknownVariableType] - a kernel
             store(out, row * (h + 1) + k, rows * (h + 1), target, both)
 
-    joined.name = f"rfft_after_{element}_{target.value}"
-    return joined
+    combine.name = f"rfft_after_{element}_{target.value}"
+    return combine
 
 
 @cache
@@ -125,7 +131,7 @@ def real_before(element: DType, source: Form) -> KernelFunction:
     """
 
     @kernel(workgroup=LANES, trusted=True)
-    def split(x: In[source.held(element)], roots: In[element], out: Out[element], h: u32, rows: u32):  # type: ignore[valid-type]
+    def split(x: In[source.storage_type(element)], roots: In[element], out: Out[element], h: u32, rows: u32):  # type: ignore[valid-type]
         k, row = global_id(0), group_id(1)
         at, plane = row * h + k, rows * h
         if k < h:
@@ -146,7 +152,7 @@ def hermitian(element: DType, source: Form) -> KernelFunction:
     """Return the kernel (x, out, n, rows): exchanged planes of all n (odd) numbers, of which x has (n + 1) / 2."""
 
     @kernel(workgroup=LANES, trusted=True)
-    def completed(x: In[source.held(element)], out: Out[element], n: u32, rows: u32):  # type: ignore[valid-type]
+    def complete(x: In[source.storage_type(element)], out: Out[element], n: u32, rows: u32):  # type: ignore[valid-type]
         k, row = global_id(0), group_id(1)
         if k < n:
             half = n // 2 + 1
@@ -154,8 +160,8 @@ def hermitian(element: DType, source: Form) -> KernelFunction:
             im = select(k == 0, element(0), select(k < half, im, -im))
             store(out, row * n + k, rows * n, Form.PLANES, (im, re))
 
-    completed.name = f"irfft_hermitian_{element}_{source.value}"
-    return completed
+    complete.name = f"irfft_hermitian_{element}_{source.value}"
+    return complete
 
 
 @cache
@@ -163,14 +169,14 @@ def keep_half(element: DType, target: Form) -> KernelFunction:
     """Return the kernel (x, out, n, kept, rows, scale): the first ``kept`` of n numbers in planes, times ``scale``."""
 
     @kernel(workgroup=LANES, trusted=True)
-    def shortened(x: In[element], out: Out[target.held(element)], n: u32, kept: u32, rows: u32, scale: element):  # type: ignore[valid-type]
+    def shorten(x: In[element], out: Out[target.storage_type(element)], n: u32, kept: u32, rows: u32, scale: element):  # type: ignore[valid-type]
         k, row = global_id(0), group_id(1)
         if k < kept:
             at = row * n + k
             store(out, row * kept + k, rows * kept, target, (x[at] * scale, x[at + rows * n] * scale))
 
-    shortened.name = f"fft_keep_{element}_{target.value}"
-    return shortened
+    shorten.name = f"fft_keep_{element}_{target.value}"
+    return shorten
 
 
 @cache
@@ -178,13 +184,13 @@ def real_parts(element: DType) -> KernelFunction:
     """Return the kernel (x, out, count, scale): x[i] scale for the first ``count`` elements."""
 
     @kernel(workgroup=LANES, trusted=True)
-    def scaled(x: In[element], out: Out[element], count: u32, scale: element):  # type: ignore[valid-type]
+    def scale_parts(x: In[element], out: Out[element], count: u32, scale: element):  # type: ignore[valid-type]
         i = global_id()
         if i < count:
             out[i] = x[i] * scale
 
-    scaled.name = f"fft_real_parts_{element}"
-    return scaled
+    scale_parts.name = f"fft_real_parts_{element}"
+    return scale_parts
 
 
 @cache
@@ -195,7 +201,7 @@ def pad(element: DType) -> KernelFunction:
     """
 
     @kernel(workgroup=LANES, trusted=True)
-    def padded(x: In[element], out: Out[element], n: u32, size: u32, before: u32, first: u32):  # type: ignore[valid-type]
+    def copy_padded(x: In[element], out: Out[element], n: u32, size: u32, before: u32, first: u32):  # type: ignore[valid-type]
         i, row = global_id(0), group_id(1)
         if i < size:
             value = element(0)
@@ -203,8 +209,8 @@ def pad(element: DType) -> KernelFunction:
                 value = x[row * n + (i - before)]
             out[(first + row) * size + i] = value
 
-    padded.name = f"pad_{element}"
-    return padded
+    copy_padded.name = f"pad_{element}"
+    return copy_padded
 
 
 @cache
@@ -228,13 +234,13 @@ def reverse(element: DType) -> KernelFunction:
     """Return the kernel (x, out, n): out[i] = x[n - 1 - i]."""
 
     @kernel(workgroup=LANES, trusted=True)
-    def turned(x: In[element], out: Out[element], n: u32):  # type: ignore[valid-type]
+    def copy_reversed(x: In[element], out: Out[element], n: u32):  # type: ignore[valid-type]
         i = global_id()
         if i < n:
             out[i] = x[n - 1 - i]
 
-    turned.name = f"reverse_{element}"
-    return turned
+    copy_reversed.name = f"reverse_{element}"
+    return copy_reversed
 
 
 @cache

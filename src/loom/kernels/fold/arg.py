@@ -17,8 +17,8 @@ from loom.core.numerics import REDUCE_LANES
 from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, bitcast, global_id, group_id, local_id, select, shared, static_range
-from loom.kernels.fold.lanes import held_type
 from loom.kernels.group.join import HALVES
+from loom.kernels.types import compute_type
 
 __all__ = ["ARG_TILE", "arg_columns", "arg_rows", "arg_rows_again", "copy_indices"]
 
@@ -31,7 +31,7 @@ def _key(element: DType, *, largest: bool) -> tuple[Callable[[Any], Any], DType]
 
     Floats: their bits, those below the sign inverted if it is set, are in order as signed integers.
     """
-    held = held_type(element)
+    held = compute_type(element)
     if not held.is_float:
         return (lambda x: x) if largest else (lambda x: ~x), held
     bits = i32 if held.bits == 32 else i64

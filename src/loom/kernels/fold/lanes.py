@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from loom.core.dtype import DType, f32, u32
+from loom.core.dtype import DType, u32
 from loom.core.late.dataclass import dataclass
 from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
 from loom.ir.frontend.base.annotations import In, Out
@@ -29,7 +29,7 @@ from loom.ir.frontend.intrinsics import (
 )
 from loom.kernels.group.join import add, highest, join_lanes, larger, lowest, multiply, smaller
 
-__all__ = ["COLUMNS", "FOLDS", "Fold", "dot_tiles", "fold_columns", "fold_rows", "held_type", "square_root", "term_of"]
+__all__ = ["COLUMNS", "FOLDS", "Fold", "dot_tiles", "fold_columns", "fold_rows", "square_root", "term_of"]
 
 COLUMNS = 64
 """Columns a workgroup of ``fold_columns`` takes."""
@@ -59,7 +59,7 @@ def _itself(x: Any) -> Any:
     return x
 
 
-def _squared(x: Any) -> Any:
+def _square(x: Any) -> Any:
     return x * x
 
 
@@ -76,7 +76,7 @@ FOLDS: dict[str, Fold] = {
     "product": Fold(_itself, multiply, lambda _t: 1),
     "min": Fold(_itself, smaller, highest, any_order=True),
     "max": Fold(_itself, larger, lowest, any_order=True),
-    "squares": Fold(_squared, add, lambda _t: 0, later="sum"),
+    "squares": Fold(_square, add, lambda _t: 0, later="sum"),
     "magnitudes": Fold(_magnitude, add, lambda _t: 0, later="sum"),
     "largest": Fold(_magnitude, larger, lowest, any_order=True),
     "count": Fold(_is_set, add, lambda _t: 0, later="sum", of_element=True, any_order=True),
@@ -84,11 +84,6 @@ FOLDS: dict[str, Fold] = {
     "all": Fold(_is_set, smaller, lambda _t: 1, of_element=True, any_order=True),
 }
 """The folds by name. "count", "any" and "all" take what is not 0, NaN included, for set."""
-
-
-def held_type(element: DType) -> DType:
-    """Return the type an element is computed in: f16 and bf16 are read as f32."""
-    return f32 if element.storage_only else element
 
 
 def term_of(fold: Fold, accumulator: DType) -> Callable[[Any], Any]:

@@ -21,7 +21,7 @@ from loom.kernels.functions.coefficients import f64 as table_f64
 from loom.kernels.functions.coefficients import f64_error
 from loom.kernels.functions.coefficients.exponential import EXP, LN2, LOG2E
 from loom.kernels.functions.doubles import fast_two_sum, product, quotient, times, two_sum, upper
-from loom.kernels.functions.exponential import exp_f64, exp_pair, scaled, scales, sigmoid_of
+from loom.kernels.functions.exponential import exp_f64, exp_pair, scale_by_power, scales, sigmoid_of
 from loom.kernels.functions.hyperbolic import with_sign
 from loom.kernels.functions.polynomial import horner
 
@@ -131,7 +131,7 @@ def _erfc_f64(x: Any) -> Any:
     square, left = product(b, b)
     n, y, y1 = exp_pair(-square, -left)
     p, p1 = _tail(b, 4.0, f64_error.ERFC_TAIL, f64_error.ERFC_SLOPE)
-    far = scaled(p * y + (p * y1 + p1 * y), n)
+    far = scale_by_power(p * y + (p * y1 + p1 * y), n)
     return select(a < 0.6, 1.0 - near, select(x < 0.0, 2.0 - far, far))
 
 
@@ -143,7 +143,7 @@ def _gelu_f64(x: Any) -> Any:
     n, y, y1 = exp_pair(-0.5 * square, -0.5 * left)
     p, p1 = _tail(b, 5.0, f64_error.NORMAL_TAIL, f64_error.NORMAL_SLOPE)
     p, p1 = times(b, f64(0.0), p, p1)
-    far = scaled(p * y + (p * y1 + p1 * y), n)
+    far = scale_by_power(p * y + (p * y1 + p1 * y), n)
     return select(a < 0.64, near, select(x < 0.0, -far, x - far))
 
 

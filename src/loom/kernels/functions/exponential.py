@@ -22,7 +22,7 @@ from loom.kernels.functions.formats import format_of
 from loom.kernels.functions.polynomial import horner
 
 __all__ = [
-    "clamped",
+    "clamp",
     "exp",
     "exp2",
     "exp_f64",
@@ -31,8 +31,8 @@ __all__ = [
     "growth",
     "power_of_two",
     "power_of_two_of",
-    "reduced",
-    "scaled",
+    "reduce_argument",
+    "scale_by_power",
     "scales",
     "sigmoid",
     "sigmoid_of",
@@ -45,7 +45,7 @@ _LIFTS = {f32: (-100.0, 63.0), f64: (-1000.0, 128.0)}
 _EXP2_ENDS = {f32: (-151.0, 129.0), f64: (-1080.0, 1025.0)}
 
 
-def clamped(x: Any, low: Any, high: Any) -> Any:
+def clamp(x: Any, low: Any, high: Any) -> Any:
     """Return ``x`` within the bounds; NaN stays. (Two machine operations, which min and max are not.)"""
     below = select(x > high, high, x)
     return select(below < low, low, below)
@@ -70,13 +70,13 @@ def scales(n: Any) -> Any:
     return bitcast(f32, bitcast(i32, n + select(small, f32(power + more), f32(power - 1.0))) << 23), second
 
 
-def scaled(y: Any, n: Any) -> Any:
+def scale_by_power(y: Any, n: Any) -> Any:
     """Return ``y 2^n``, rounded once, for n as in ``scales``."""
     first, second = scales(n)
     return (y * first) * second
 
 
-def reduced(x: Any) -> Any:
+def reduce_argument(x: Any) -> Any:
     """Return a whole number n and r with x = n ln 2 + r, ``abs(r)`` at most ln(2)/2 and a little; of f32."""
     n = rint(x * LOG2E[0])
     return n, (x - n * LN2[0]) - n * LN2[1]
@@ -88,17 +88,17 @@ def growth(r: Any) -> Any:
 
 
 def _exp(x: Any) -> Any:
-    n, r = reduced(clamped(x, -104.0, 89.0))
-    return scaled(1.0 + growth(r), n)
+    n, r = reduce_argument(clamp(x, -104.0, 89.0))
+    return scale_by_power(1.0 + growth(r), n)
 
 
 def exp_f64(x: Any) -> Any:
     """Return e to the power of an f64."""
-    within = clamped(x, -746.0, 710.0)
+    within = clamp(x, -746.0, 710.0)
     n = rint(within * table_f64.LOG2E[0])
     high, low = within - n * table_f64.LN2[0], n * table_f64.LN2[1]  # high is exact
     r = high - low
-    return scaled(1.0 + (high + ((r * r) * horner(r, table_f64.EXP) - low)), n)
+    return scale_by_power(1.0 + (high + ((r * r) * horner(r, table_f64.EXP) - low)), n)
 
 
 def _growth_pair(x: Any, x1: Any) -> Any:
@@ -126,13 +126,13 @@ def power_of_two_of(f: Any) -> Any:
 
 def _exp2(x: Any) -> Any:
     ends = _EXP2_ENDS[x.dtype]
-    within = clamped(x, ends[0], ends[1])
+    within = clamp(x, ends[0], ends[1])
     n = rint(within)
-    return scaled(power_of_two_of(within - n), n)
+    return scale_by_power(power_of_two_of(within - n), n)
 
 
 def _expm1(x: Any) -> Any:
-    n, r = reduced(clamped(x, -18.0, 89.0))
+    n, r = reduce_argument(clamp(x, -18.0, 89.0))
     p = r + (r * r) * horner(r, EXPM1)
     s = power_of_two(n, -1.0)
     y = (s * p + (s - 0.5)) * 2.0
@@ -140,7 +140,7 @@ def _expm1(x: Any) -> Any:
 
 
 def _expm1_f64(x: Any) -> Any:
-    n, g, g1 = _growth_pair(clamped(x, -40.0, 710.0), f64(0.0))
+    n, g, g1 = _growth_pair(clamp(x, -40.0, 710.0), f64(0.0))
     s = power_of_two(n - 1.0)
     y, left = fast_two_sum(f64(1.0), g)
     high, low = two_sum(s * y, f64(-0.5))
@@ -149,8 +149,8 @@ def _expm1_f64(x: Any) -> Any:
 
 
 def _sigmoid(x: Any) -> Any:
-    n, r = reduced(select(abs(x) > 104.0, f32(-104.0), -abs(x)))
-    t = scaled(1.0 + growth(r), n)
+    n, r = reduce_argument(select(abs(x) > 104.0, f32(-104.0), -abs(x)))
+    t = scale_by_power(1.0 + growth(r), n)
     return select(x < 0.0, t, f32(1.0)) / (1.0 + t)
 
 
@@ -160,11 +160,11 @@ def sigmoid_of(a: Any, a1: Any, negative: Any, top: Any) -> Any:
     ``a`` is the smaller of the argument and its negative: at most 0, and at least -800.
     """
     n, y, y1 = exp_pair(a, a1)
-    d, d1 = fast_two_sum(f64(1.0), scaled(y, n))
+    d, d1 = fast_two_sum(f64(1.0), scale_by_power(y, n))
     u, u1 = select(negative, y, f64(1.0)), select(negative, y1, f64(0.0))
     v, v1 = product(u, top)
-    q, q1 = quotient(v, v1 + u1 * top, d, d1 + scaled(y1, n))
-    return scaled(q + q1, select(negative, n, f64(0.0)))
+    q, q1 = quotient(v, v1 + u1 * top, d, d1 + scale_by_power(y1, n))
+    return scale_by_power(q + q1, select(negative, n, f64(0.0)))
 
 
 def _sigmoid_f64(x: Any) -> Any:

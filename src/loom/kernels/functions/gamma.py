@@ -18,7 +18,7 @@ from loom.ir.frontend.intrinsics import floor, rint, select, static_range
 from loom.kernels.functions.coefficients import f64_gamma as table_f64
 from loom.kernels.functions.coefficients import gamma as table
 from loom.kernels.functions.doubles import fast_two_sum, product, quotient, times, two_sum
-from loom.kernels.functions.exponential import exp_pair, growth, reduced, scaled
+from loom.kernels.functions.exponential import exp_pair, growth, reduce_argument, scale_by_power
 from loom.kernels.functions.formats import format_of
 from loom.kernels.functions.logarithm import log_pair
 from loom.kernels.functions.polynomial import horner
@@ -90,9 +90,9 @@ def _gamma_below_f64(x: Any, first: Any, more: Any) -> Any:
 def _gamma_of_log(a: Any, log: Any, log1: Any, negative: Any) -> Any:
     """Return gamma of ``a`` from its logarithm, where negative the size of gamma of -a."""
     high, low = fast_two_sum(log, log1)
-    n, r = reduced(select(negative, -high, high))
+    n, r = reduce_argument(select(negative, -high, high))
     y = 1.0 + growth(r + select(negative, -low, low))
-    return scaled(y / select(negative, a * _sine_pi(a), f32(1.0)), n)
+    return scale_by_power(y / select(negative, a * _sine_pi(a), f32(1.0)), n)
 
 
 def _gamma_of_log_f64(a: Any, high: Any, low: Any, negative: Any) -> Any:
@@ -100,7 +100,7 @@ def _gamma_of_log_f64(a: Any, high: Any, low: Any, negative: Any) -> Any:
     s, s1 = _sine_pi(a)
     f, f1 = times(s, s1, a, f64(0.0))
     q, q1 = quotient(y, y1, select(negative, f, f64(1.0)), select(negative, f1, f64(0.0)))
-    return scaled(q + q1, n)
+    return scale_by_power(q + q1, n)
 
 
 def _gamma_beyond(x: Any, a: Any) -> Any:

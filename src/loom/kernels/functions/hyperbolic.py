@@ -17,7 +17,7 @@ from loom.kernels.functions.coefficients import f64 as table_f64
 from loom.kernels.functions.coefficients import f64_elementary, hyperbolic
 from loom.kernels.functions.coefficients.hyperbolic import EXP_TWICE, HALF_LN2, TANH, TWICE_LOG2E
 from loom.kernels.functions.doubles import two_sum
-from loom.kernels.functions.exponential import exp_f64, exp_pair, growth, power_of_two, reduced, scaled
+from loom.kernels.functions.exponential import exp_f64, exp_pair, growth, power_of_two, reduce_argument, scale_by_power
 from loom.kernels.functions.formats import format_of
 from loom.kernels.functions.polynomial import horner
 
@@ -62,13 +62,13 @@ def _tanh_f64(x: Any) -> Any:
 def _half_sum(a: Any, sign: Any) -> Any:
     """Return ``(e^a + sign e^-a) / 2`` for a of at least 0."""
     if a.dtype == f32:
-        whole, r = reduced(select(a > 90.0, f32(90.0), a))
-        e = scaled(1.0 + growth(r), whole - 1.0)
+        whole, r = reduce_argument(select(a > 90.0, f32(90.0), a))
+        e = scale_by_power(1.0 + growth(r), whole - 1.0)
         return e + 0.25 / e if sign > 0.0 else e - 0.25 / e
     n, y, y1 = exp_pair(select(a > 711.0, f64(711.0), a), f64(0.0))
     small = power_of_two(-2.0 * select(n > 400.0, f64(400.0), n))
     high, low = two_sum(y, sign * (small / y))
-    return scaled(high + (low + y1), n - 1.0)
+    return scale_by_power(high + (low + y1), n - 1.0)
 
 
 def _sinh(x: Any) -> Any:

@@ -23,13 +23,13 @@ from loom.kernels.functions.doubles import fast_two_sum, plus_constant, product,
 from loom.kernels.functions.formats import format_of
 from loom.kernels.functions.polynomial import horner
 
-__all__ = ["log", "log1p", "log2", "log10", "log_pair", "widened"]
+__all__ = ["log", "log1p", "log2", "log10", "log_pair", "split_exponent"]
 
 _ROOT_HALF = {f32: 0x3F3504F3, f64: 0x3FE6A09E667F3BCD}
 """Bits of sqrt(1/2)."""
 
 
-def widened(x: Any) -> Any:
+def split_exponent(x: Any) -> Any:
     """Return k (a float) and f with ``x = 2^k (1 + f)``, 1 + f from sqrt(1/2) to sqrt(2); x positive and finite."""
     real, form, root = x.dtype, format_of(x), _ROOT_HALF[x.dtype]
     more = 24.0 if real == f32 else 54.0
@@ -39,7 +39,7 @@ def widened(x: Any) -> Any:
     return k, bitcast(real, (above & (form.lead - 1)) + root) - 1.0
 
 
-def _bordered(y: Any, x: Any) -> Any:
+def _with_limits(y: Any, x: Any) -> Any:
     """Return ``y``, and where x has no finite logarithm what IEEE 754 says: inf, -inf at 0, NaN."""
     finite = select(x < math.inf, y, x)
     return select(x > 0.0, finite, select(x == 0.0, x.dtype(-math.inf), x.dtype(math.nan)))
@@ -58,8 +58,8 @@ def _log_of_parts(k: Any, f: Any) -> Any:
 
 
 def _log(x: Any) -> Any:
-    k, f = widened(x)
-    return _bordered(_log_of_parts(k, f), x)
+    k, f = split_exponent(x)
+    return _with_limits(_log_of_parts(k, f), x)
 
 
 def _log1p(x: Any) -> Any:
@@ -80,14 +80,14 @@ def _log1p(x: Any) -> Any:
 
 
 def _log2(x: Any) -> Any:
-    k, f = widened(x)
+    k, f = split_exponent(x)
     z = f * f
-    return _bordered(k + (f - (0.5 * z - (f * z) * horner(f, LOG))) * LOG2E[0], x)
+    return _with_limits(k + (f - (0.5 * z - (f * z) * horner(f, LOG))) * LOG2E[0], x)
 
 
 def _log10(x: Any) -> Any:
     """Multiply by 1 / ln 10 in two parts, as FreeBSD's e_log10f.c: log(1 + f) = high + low, high of 12 bits."""
-    k, f = widened(x)
+    k, f = split_exponent(x)
     half = 0.5 * (f * f)
     high = upper(f - half)
     low = ((f - high) - half) + (f * f * f) * horner(f, LOG)
@@ -96,7 +96,7 @@ def _log10(x: Any) -> Any:
     part = high * LOG10E[0]
     total = whole + part
     rest = select(abs(whole) > abs(part), (whole - total) + part, (part - total) + whole)
-    return _bordered(total + (rest + y), x)
+    return _with_limits(total + (rest + y), x)
 
 
 def _near_one(f: Any) -> Any:
@@ -115,7 +115,7 @@ def _near_one(f: Any) -> Any:
 
 
 def _log_pair_f64(x: Any) -> Any:
-    k, f = widened(x)
+    k, f = split_exponent(x)
     near, near1 = _near_one(f)
     high, low = fast_two_sum(k * table_f64.LN2[0], near)
     return fast_two_sum(high, low + (k * table_f64.LN2[1] + near1))
@@ -141,19 +141,19 @@ def log_pair(x: Any) -> Any:
 
 
 def _log2_f64(x: Any) -> Any:
-    k, f = widened(x)
+    k, f = split_exponent(x)
     near, near1 = _near_one(f)
     part, part1 = times(near, near1, f64(f64_elementary.LOG2E_PAIR[0]), f64(f64_elementary.LOG2E_PAIR[1]))
     high, low = fast_two_sum(k, part)
-    return _bordered(high + (low + part1), x)
+    return _with_limits(high + (low + part1), x)
 
 
 def _log10_f64(x: Any) -> Any:
-    k, f = widened(x)
+    k, f = split_exponent(x)
     near, near1 = _near_one(f)
     part, part1 = times(near, near1, f64(f64_elementary.LOG10E_PAIR[0]), f64(f64_elementary.LOG10E_PAIR[1]))
     high, low = two_sum(k * f64_elementary.LOG10_2[0], part)
-    return _bordered(high + (low + (part1 + k * f64_elementary.LOG10_2[1])), x)
+    return _with_limits(high + (low + (part1 + k * f64_elementary.LOG10_2[1])), x)
 
 
 @elementary(f32=(_log, 0.83), f64=(_log, 1.0))

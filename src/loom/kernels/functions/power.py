@@ -19,10 +19,10 @@ from loom.ir.frontend.intrinsics import bitcast, mulhi, rint, select, sqrt
 from loom.kernels.functions.coefficients import f64_elementary, power
 from loom.kernels.functions.coefficients.power import LOG2_FIRST, LOG2_REST, LOG2_SECOND
 from loom.kernels.functions.doubles import product, two_sum, upper
-from loom.kernels.functions.exponential import clamped, exp_pair, power_of_two_of, scaled
+from loom.kernels.functions.exponential import clamp, exp_pair, power_of_two_of, scale_by_power
 from loom.kernels.functions.formats import format_of
 from loom.kernels.functions.hyperbolic import with_sign
-from loom.kernels.functions.logarithm import log_pair, widened
+from loom.kernels.functions.logarithm import log_pair, split_exponent
 from loom.kernels.functions.polynomial import horner
 
 __all__ = ["cbrt", "hypot", "pow", "rsqrt"]
@@ -82,7 +82,7 @@ def _log2_pair(a: Any) -> Any:
 
     a = 2^k m; q = (m - 1) / (m + 1) as a pair, log2(m) = q (A + z (B + z P(z))) with z = q^2.
     """
-    k, f = widened(a)
+    k, f = split_exponent(a)
     b = f + 2.0
     b_high = upper(b)
     b_low = (b - b_high) + (f - (b - 2.0))
@@ -105,23 +105,23 @@ def _log2_pair(a: Any) -> Any:
 
 def _pow_positive(a: Any, y: Any) -> Any:
     """Return ``a^y`` for positive finite a; an exponent of 2^34 (f64: 2^65) is as good as infinity for all but 1."""
-    y = clamped(y, -(2.0**34), 2.0**34)
+    y = clamp(y, -(2.0**34), 2.0**34)
     log_high, log_low = _log2_pair(a)
     l_high, y_high = upper(log_high), upper(y)
     low = y * ((log_high - l_high) + log_low) + (y - y_high) * l_high
-    high = clamped(y_high * l_high, -152.0, 129.0)
-    low = clamped(low, -0.25, 0.25)  # what it is within, unless high left its bounds
+    high = clamp(y_high * l_high, -152.0, 129.0)
+    low = clamp(low, -0.25, 0.25)  # what it is within, unless high left its bounds
     n = rint(high + low)
-    return scaled(power_of_two_of((high - n) + low), n)
+    return scale_by_power(power_of_two_of((high - n) + low), n)
 
 
 def _pow_positive_f64(a: Any, y: Any) -> Any:
-    within = clamped(y, -(2.0**65), 2.0**65)
+    within = clamp(y, -(2.0**65), 2.0**65)
     log, log1 = log_pair(a)
     high, low = product(log, within)
     beyond = abs(high) > 750.0
-    n, p, p1 = exp_pair(clamped(high, -750.0, 712.0), select(beyond, f64(0.0), low + log1 * within))
-    return scaled(p + p1, select(n > 1025.0, f64(1025.0), n))
+    n, p, p1 = exp_pair(clamp(high, -750.0, 712.0), select(beyond, f64(0.0), low + log1 * within))
+    return scale_by_power(p + p1, select(n > 1025.0, f64(1025.0), n))
 
 
 def _pow(x: Any, y: Any) -> Any:

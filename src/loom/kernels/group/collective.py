@@ -42,7 +42,7 @@ def _steps(workgroup: tuple[int, int, int]) -> int:
     return (_size(workgroup) - 1).bit_length()
 
 
-def _joined(x: Any, memory: Any, again: Any, workgroup: Any, join: Any) -> Any:
+def _fold_lanes(x: Any, memory: Any, again: Any, workgroup: Any, join: Any) -> Any:
     lane, size, steps = _lane(workgroup), _size(workgroup), _steps(workgroup)
     if again:
         barrier()
@@ -57,27 +57,27 @@ def _joined(x: Any, memory: Any, again: Any, workgroup: Any, join: Any) -> Any:
 
 
 def _sum(x: Any, memory: Any, again: Any, workgroup: Any) -> Any:
-    return _joined(x, memory, again, workgroup, add)
+    return _fold_lanes(x, memory, again, workgroup, add)
 
 
 def _max(x: Any, memory: Any, again: Any, workgroup: Any) -> Any:
-    return _joined(x, memory, again, workgroup, larger)
+    return _fold_lanes(x, memory, again, workgroup, larger)
 
 
 def _min(x: Any, memory: Any, again: Any, workgroup: Any) -> Any:
-    return _joined(x, memory, again, workgroup, smaller)
+    return _fold_lanes(x, memory, again, workgroup, smaller)
 
 
 def _count(condition: Any, memory: Any, again: Any, workgroup: Any) -> Any:
-    return _joined(u32(condition), memory, again, workgroup, add)
+    return _fold_lanes(u32(condition), memory, again, workgroup, add)
 
 
 def _any(condition: Any, memory: Any, again: Any, workgroup: Any) -> Any:
-    return _joined(u32(condition), memory, again, workgroup, larger) > 0
+    return _fold_lanes(u32(condition), memory, again, workgroup, larger) > 0
 
 
 def _all(condition: Any, memory: Any, again: Any, workgroup: Any) -> Any:
-    return _joined(u32(condition), memory, again, workgroup, smaller) > 0
+    return _fold_lanes(u32(condition), memory, again, workgroup, smaller) > 0
 
 
 def _scan(x: Any, inclusive: Any, memory: Any, again: Any, workgroup: Any) -> Any:

@@ -264,7 +264,7 @@ def reflect_rows(element: DType) -> KernelFunction:
     """
 
     @kernel(workgroup=LANES, trusted=True)
-    def reflected(x: InOut[element], v: In[element], factors: In[element], k: u32, n: u32, rows: u32):  # type: ignore[valid-type]
+    def reflect(x: InOut[element], v: In[element], factors: In[element], k: u32, n: u32, rows: u32):  # type: ignore[valid-type]
         i, matrix = group_id(0) * LANES + local_id(), group_id(1)
         own = matrix * rows * rows
         here = own + (k + 1) * rows
@@ -277,8 +277,8 @@ def reflect_rows(element: DType) -> KernelFunction:
                 place = own + j * rows + i
                 x[place] = x[place] - total * v[here + j]
 
-    reflected.name = f"reflect_rows_{element}"
-    return reflected
+    reflect.name = f"reflect_rows_{element}"
+    return reflect
 
 
 @cache
@@ -293,7 +293,7 @@ def write_pair(element: DType) -> KernelFunction:
     held = wide(element)
 
     @kernel(workgroup=LANES, trusted=True)
-    def written(
+    def write(
         u: In[element], v: In[element], d: In[held], back: In[element], ranks: In[u32], out: Out[element],  # type: ignore[valid-type]
         n: u32, rows: u32, first: u32, step: u32,
     ):  # fmt: skip
@@ -309,8 +309,8 @@ def write_pair(element: DType) -> KernelFunction:
                 out[target + i * n + rank] = u[column + i] * sign + gone
                 out[target + (n + rank) * n + i] = v[column + i] * other + gone
 
-    written.name = f"write_pair_{element}"
-    return written
+    write.name = f"write_pair_{element}"
+    return write
 
 
 # one lane a matrix

@@ -109,7 +109,7 @@ def apply_reflection(element: DType, *, apart: bool) -> KernelFunction:
     if apart:
 
         @kernel(workgroup=_LANES, trusted=True)
-        def applied(
+        def apply(
             v: In[element], factors: In[element], y: InOut[element],  # type: ignore[valid-type]
             k: u32, first: u32, count: u32, rows: u32, v_columns: u32, y_columns: u32,
         ):  # fmt: skip
@@ -121,7 +121,7 @@ def apply_reflection(element: DType, *, apart: bool) -> KernelFunction:
     else:
 
         @kernel(workgroup=_LANES, trusted=True)
-        def applied(
+        def apply(
             y: InOut[element], factors: In[element], k: u32, first: u32, count: u32, rows: u32, columns: u32  # type: ignore[valid-type]
         ):  # fmt: skip
             matrix = group_id(1)
@@ -129,5 +129,5 @@ def apply_reflection(element: DType, *, apart: bool) -> KernelFunction:
             at = matrix * rows * columns + (first + group_id(0)) * rows
             reflect(y, y, here, at, k, rows, factors[matrix * count + k])
 
-    applied.name = f"qr_apply_{element}" + "_apart" * apart
-    return applied
+    apply.name = f"qr_apply_{element}" + "_apart" * apart
+    return apply

@@ -135,7 +135,7 @@ def scale_square(element: DType) -> KernelFunction:
     """
 
     @kernel(workgroup=LANES, trusted=True)
-    def scaled(x: InOut[element], back: Out[element], rows: u32, columns: u32):  # type: ignore[valid-type]
+    def scale(x: InOut[element], back: Out[element], rows: u32, columns: u32):  # type: ignore[valid-type]
         lane, matrix = local_id(), group_id()
         base = matrix * rows * columns
         most = element(0)
@@ -152,8 +152,8 @@ def scale_square(element: DType) -> KernelFunction:
             x[base + k + lane] = x[base + k + lane] * factor
         barrier()
 
-    scaled.name = f"scale_square_{element}"
-    return scaled
+    scale.name = f"scale_square_{element}"
+    return scale
 
 
 @cache
@@ -165,7 +165,7 @@ def apply_rotations(element: DType) -> KernelFunction:
     """
 
     @kernel(workgroup=LANES, trusted=True)
-    def turned(
+    def rotate(
         x: InOut[element], turns: In[element], places: In[u32], counts: In[u32],  # type: ignore[valid-type]
         which: u32, room: u32, rows: u32, columns: u32,
     ):  # fmt: skip
@@ -180,8 +180,8 @@ def apply_rotations(element: DType) -> KernelFunction:
             x[p] = a + s * (b - t * a)
             x[q] = b - s * (a + t * b)
 
-    turned.name = f"apply_rotations_{element}"
-    return turned
+    rotate.name = f"apply_rotations_{element}"
+    return rotate
 
 
 @cache
@@ -195,7 +195,7 @@ def write_sorted(element: DType, *, descending: bool = False) -> KernelFunction:
     held = wide(element)
 
     @kernel(workgroup=LANES, trusted=True)
-    def ordered(
+    def write(
         d: In[held], back: In[element], ranks: Out[u32], out: Out[element], n: u32, rows: u32, step: u32  # type: ignore[valid-type]
     ):  # fmt: skip
         i, matrix = global_id(0), group_id(1)
@@ -212,5 +212,5 @@ def write_sorted(element: DType, *, descending: bool = False) -> KernelFunction:
             ranks[at + i] = rank
             out[matrix * step + rank] = select(is_lost, back[matrix], element(own) * back[matrix])
 
-    ordered.name = f"write_sorted_{element}" + "_down" * descending
-    return ordered
+    write.name = f"write_sorted_{element}" + "_down" * descending
+    return write

@@ -362,7 +362,7 @@ def write_vectors(element: DType) -> KernelFunction:
     """
 
     @kernel(workgroup=LANES, trusted=True)
-    def written(
+    def write(
         z: In[element], back: In[element], ranks: In[u32], out: Out[element],  # type: ignore[valid-type]
         n: u32, rows: u32, first: u32, step: u32,
     ):  # fmt: skip
@@ -376,5 +376,5 @@ def write_vectors(element: DType) -> KernelFunction:
             if i < n:
                 out[target + i * n] = z[column + i] * sign + gone
 
-    written.name = f"write_vectors_{element}"
-    return written
+    write.name = f"write_vectors_{element}"
+    return write

@@ -21,7 +21,7 @@ __all__ = [
     "outer_product",
     "rows_to_columns",
     "scale_rows",
-    "transposed",
+    "transpose_tiles",
 ]  # fmt: skip
 
 TILE = 16
@@ -30,14 +30,14 @@ _LANES = 64
 
 
 @cache
-def transposed(element: DType) -> KernelFunction:
+def transpose_tiles(element: DType) -> KernelFunction:
     """Return the kernel (x, out, rows, columns): out[j, i] = x[i, j] for every matrix.
 
     Groups: tiles of 16 columns, of 16 rows, matrices.
     """
 
     @kernel(workgroup=(TILE, TILE), trusted=True)
-    def turned(x: In[element], out: Out[element], rows: u32, columns: u32):  # type: ignore[valid-type]
+    def transpose(x: In[element], out: Out[element], rows: u32, columns: u32):  # type: ignore[valid-type]
         tile = shared(element, TILE * (TILE + 1))
         i, j = local_id(0), local_id(1)
         base = group_id(2) * rows * columns
@@ -49,8 +49,8 @@ def transposed(element: DType) -> KernelFunction:
         if row < columns and column < rows:
             out[base + row * rows + column] = tile[i * (TILE + 1) + j]
 
-    turned.name = f"transposed_{element}"
-    return turned
+    transpose.name = f"transposed_{element}"
+    return transpose
 
 
 @cache
@@ -62,7 +62,7 @@ def rows_to_columns(element: DType) -> KernelFunction:
     """
 
     @kernel(workgroup=(TILE, TILE), trusted=True)
-    def laid(x: In[element], out: Out[element], n: u32, m: u32, length: u32, columns: u32, first: u32):  # type: ignore[valid-type]
+    def transpose(x: In[element], out: Out[element], n: u32, m: u32, length: u32, columns: u32, first: u32):  # type: ignore[valid-type]
         tile = shared(element, TILE * (TILE + 1))
         a, b, matrix = local_id(0), local_id(1), group_id(2)
         column, row = group_id(0) * TILE, group_id(1) * TILE
@@ -74,8 +74,8 @@ def rows_to_columns(element: DType) -> KernelFunction:
         if row + a < length and column + b < m:
             out[(matrix * columns + first + column + b) * length + row + a] = tile[a * (TILE + 1) + b]
 
-    laid.name = f"rows_to_columns_{element}"
-    return laid
+    transpose.name = f"rows_to_columns_{element}"
+    return transpose
 
 
 @cache
@@ -86,7 +86,7 @@ def columns_to_rows(element: DType, *, upper: bool = False) -> KernelFunction:
     """
 
     @kernel(workgroup=(TILE, TILE), trusted=True)
-    def packed(x: In[element], out: Out[element], n: u32, m: u32, length: u32, columns: u32, first: u32):  # type: ignore[valid-type]
+    def transpose(x: In[element], out: Out[element], n: u32, m: u32, length: u32, columns: u32, first: u32):  # type: ignore[valid-type]
         tile = shared(element, TILE * (TILE + 1))
         a, b, matrix = local_id(0), local_id(1), group_id(2)
         column, row = group_id(0) * TILE, group_id(1) * TILE
@@ -99,8 +99,8 @@ def columns_to_rows(element: DType, *, upper: bool = False) -> KernelFunction:
                 value = select(row + b > column + a, element(0), value)
             out[(matrix * n + row + b) * m + column + a] = value
 
-    packed.name = f"columns_to_rows_{element}" + "_upper" * upper
-    return packed
+    transpose.name = f"columns_to_rows_{element}" + "_upper" * upper
+    return transpose
 
 
 @cache
@@ -126,7 +126,7 @@ def cross_product(element: DType) -> KernelFunction:
     """Return the kernel (a, b, out, count, a_count, b_count): vectors of 3; an operand of one serves for all."""
 
     @kernel(workgroup=_LANES, trusted=True)
-    def crossed(a: In[element], b: In[element], out: Out[element], count: u32, a_count: u32, b_count: u32):  # type: ignore[valid-type]
+    def cross(a: In[element], b: In[element], out: Out[element], count: u32, a_count: u32, b_count: u32):  # type: ignore[valid-type]
         v = global_id()
         if v < count:
             i, j = 3 * select(a_count == 1, u32(0), v), 3 * select(b_count == 1, u32(0), v)
@@ -136,8 +136,8 @@ def cross_product(element: DType) -> KernelFunction:
             out[3 * v + 1] = az * bx - ax * bz
             out[3 * v + 2] = ax * by - ay * bx
 
-    crossed.name = f"cross_{element}"
-    return crossed
+    cross.name = f"cross_{element}"
+    return cross
 
 
 @cache
@@ -162,14 +162,14 @@ def normalize_rows(element: DType) -> KernelFunction:
     """
 
     @kernel(workgroup=_LANES, trusted=True)
-    def divided(x: In[element], squares: In[element], out: Out[element], size: u32, n: u32, inner: u32):  # type: ignore[valid-type]
+    def divide(x: In[element], squares: In[element], out: Out[element], size: u32, n: u32, inner: u32):  # type: ignore[valid-type]
         at = global_id()
         if at < size:
             norm = sqrt(squares[at // (n * inner) * inner + at % inner])
             out[at] = select(norm == 0, x[at], x[at] / norm)
 
-    divided.name = f"normalize_rows_{element}"
-    return divided
+    divide.name = f"normalize_rows_{element}"
+    return divide
 
 
 _SCALES: dict[DType, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
@@ -189,12 +189,12 @@ def scale_rows(element: DType) -> KernelFunction:
     (above, below, far_below), (less, more, much_more) = _SCALES[element]
 
     @kernel(workgroup=_LANES, trusted=True)
-    def scaled(x: In[element], largest: In[element], out: Out[element], size: u32, n: u32, inner: u32):  # type: ignore[valid-type]
+    def scale(x: In[element], largest: In[element], out: Out[element], size: u32, n: u32, inner: u32):  # type: ignore[valid-type]
         at = global_id()
         if at < size:
             most = largest[at // (n * inner) * inner + at % inner]
             up = select(most < far_below, element(much_more), select(most < below, element(more), element(1.0)))
             out[at] = x[at] * select(most > above, element(less), up)
 
-    scaled.name = f"scale_rows_{element}"
-    return scaled
+    scale.name = f"scale_rows_{element}"
+    return scale

@@ -18,6 +18,7 @@ from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import bitcast, global_id, private, select, static_range
 from loom.kernels.group.join import add, larger, multiply, smaller
+from loom.kernels.types import compute_type
 
 __all__ = [
     "CHOICES",
@@ -29,11 +30,11 @@ __all__ = [
     "literal_operation",
     "literals_of",
     "subtract",
-    "worked_out_zeros",
+    "zero_arithmetic",
 ]
 
 CHOICES, ZEROS = 48, 10
-"""How many results ``literal_choices`` and ``worked_out_zeros`` have for each element."""
+"""How many results ``literal_choices`` and ``zero_arithmetic`` have for each element."""
 _LANES = 64
 
 
@@ -75,30 +76,25 @@ def literals_of(dtype: DType) -> tuple[float, ...]:
     return (0.0, -0.0, 1.0, -1.0, 0.5, 2.0, math.inf, -math.inf, math.nan, tiny, -(2.0**least), largest)
 
 
-def _computed(dtype: DType) -> DType:
-    """Return the type that values of a type are computed in."""
-    return f32 if dtype.storage_only else dtype
-
-
-def _known(dtype: DType) -> tuple[float, ...]:
+def _literals(dtype: DType) -> tuple[float, ...]:
     return literals_of(f32 if dtype.name == "bf16" else dtype)
 
 
 @cache
 def literal_operation(name: str, dtype: DType) -> KernelFunction:
     """Return the kernel (x, out): for each literal L, operation(x, L) and then operation(L, x), in ``dtype``."""
-    operation, literals, number = LITERAL_OPERATIONS[name], _known(dtype), _computed(dtype)
+    operation, literals, number = LITERAL_OPERATIONS[name], _literals(dtype), compute_type(dtype)
 
     @kernel(workgroup=_LANES, trusted=True)
-    def made(x: In[dtype], out: Out[dtype]):  # type: ignore[valid-type]
+    def operate(x: In[dtype], out: Out[dtype]):  # type: ignore[valid-type]
         i, count = global_id(), u32(len(x))
         if i < count:
             for n in static_range(len(literals)):
                 out[2 * n * count + i] = operation(x[i], number(literals[n]))
                 out[(2 * n + 1) * count + i] = operation(number(literals[n]), x[i])
 
-    made.name = f"literals_{name.replace(' ', '_')}_{dtype}"
-    return made
+    operate.name = f"literals_{name.replace(' ', '_')}_{dtype}"
+    return operate
 
 
 @cache
@@ -107,13 +103,13 @@ def literal_choices(dtype: DType) -> KernelFunction:
 
     As a choice, as a branch, and as a choice of their bits as integers.
     """
-    literals, number = _known(dtype)[:4], _computed(dtype)
+    literals, number = _literals(dtype)[:4], compute_type(dtype)
     word: DType = u64 if number.bits == 64 else u32
     bits = np.array(literals, number.numpy).view(word.numpy).tolist()
     count = len(literals)
 
     @kernel(workgroup=_LANES, trusted=True)
-    def made(x: In[dtype], out: Out[dtype]):  # type: ignore[valid-type]
+    def choose(x: In[dtype], out: Out[dtype]):  # type: ignore[valid-type]
         i, size = global_id(), u32(len(x))
         if i < size:
             below = x[i] < number(0.0)
@@ -126,21 +122,21 @@ def literal_choices(dtype: DType) -> KernelFunction:
                 whole = select(below, word(bits[n // count]), word(bits[n % count]))
                 out[(3 * n + 2) * size + i] = bitcast(number, whole)
 
-    made.name = f"literals_select_{dtype}"
-    return made
+    choose.name = f"literals_select_{dtype}"
+    return choose
 
 
 @cache
-def worked_out_zeros(dtype: DType) -> KernelFunction:
+def zero_arithmetic(dtype: DType) -> KernelFunction:
     """Return the kernel (x, out): sums and products with zeros that nobody wrote, but that a compiler works out.
 
     Zeros from integers, from memory that starts as zero, from the turns of a loop.
     """
-    number = _computed(dtype)
+    number = compute_type(dtype)
     word: DType = u64 if number.bits == 64 else u32
 
     @kernel(workgroup=_LANES)
-    def made(x: In[dtype], out: Out[dtype]):  # type: ignore[valid-type]
+    def calculate(x: In[dtype], out: Out[dtype]):  # type: ignore[valid-type]
         i, size = global_id(), u32(len(x))
         held = private(number, 3)
         held[i % 2] = number(2.0)
@@ -162,5 +158,5 @@ def worked_out_zeros(dtype: DType) -> KernelFunction:
             out[8 * size + i] = total
             out[9 * size + i] = scaled
 
-    made.name = f"literals_zeros_{dtype}"
-    return made
+    calculate.name = f"literals_zeros_{dtype}"
+    return calculate

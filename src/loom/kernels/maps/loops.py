@@ -31,7 +31,7 @@ from loom.ir.verify import verify
 from loom.kernels.functions import EXACT, FUNCTIONS, function
 from loom.kernels.maps.nest import Apply, Coordinate, Given, Load, LoopNest, NestCut, Number, Store, Told, Value
 from loom.kernels.maps.rounding import emit_convert, emit_moved
-from loom.kernels.types import held_type
+from loom.kernels.types import compute_type
 
 __all__ = ["MAP", "Made", "NestWriter", "name_of", "write_loops"]
 
@@ -100,7 +100,7 @@ class NestWriter:
         begins = 1 + max((a.begin for a in accesses if a.begin is not None), default=-1)
         self.begins = [b.emit("param", attr=b.param(f"begin{i}", u32)) for i in range(begins)]
         given = [v for v in nest.values if isinstance(v, Given)]
-        self.numbers = [b.emit("param", attr=b.param(f"a{v.position + 1}", held_type(v.dtype))) for v in given]
+        self.numbers = [b.emit("param", attr=b.param(f"a{v.position + 1}", compute_type(v.dtype))) for v in given]
         return length
 
     def word(self, value: int) -> Instr:
@@ -243,25 +243,25 @@ class NestWriter:
             assert memory is not None, "what is read has a type"
             found, dtype = b.emit("load", self.place(value, at), memory=memory), memory.dtype
         elif isinstance(value, Number):
-            found, dtype = b.emit("const", attr=value.bits, dtype=held_type(value.dtype)), value.dtype
+            found, dtype = b.emit("const", attr=value.bits, dtype=compute_type(value.dtype)), value.dtype
         elif isinstance(value, Given):
             found, dtype = self.numbers[value.position], value.dtype
         elif isinstance(value, Apply):
             operation = cast("str | FunctionType", value.operation)  # a function in a field is no method
-            found = self.applied(operation, [o.computed for o in operands])
+            found = self.apply(operation, [o.computed for o in operands])
             kinds = (o.dtype for o in operands)
-            dtype = value.dtype or next((d for d in kinds if found.type == held_type(d)), found.type)
+            dtype = value.dtype or next((d for d in kinds if found.type == compute_type(d)), found.type)
             if operation in FUNCTIONS and len(operands) == 1 and dtype.storage_only and operands[0].dtype == dtype:
                 found = emit_moved(b, str(operation), operands[0].computed, found, dtype)
         else:
             assert isinstance(value, Coordinate), "a fold is of rows"
             found, dtype = at[value.axis], value.dtype
         rounded = found if found.dtype == dtype else emit_convert(b, found, dtype)
-        held = held_type(dtype)
+        held = compute_type(dtype)
         computed = rounded if rounded.dtype == held else b.emit("convert", rounded, dtype=held)
         return Made(computed, rounded if isinstance(value, Apply) else computed, dtype)
 
-    def applied(self, operation: str | FunctionType, operands: list[Instr]) -> Instr:
+    def apply(self, operation: str | FunctionType, operands: list[Instr]) -> Instr:
         """Return what an operation or function makes of operands."""
         if not isinstance(operation, str):
             return self.call(operation, operands)

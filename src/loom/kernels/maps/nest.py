@@ -22,7 +22,7 @@ from loom.ir.constants import constant_bits, constant_value
 from loom.ir.kernel import Access
 from loom.ir.ops import OPS, Accepts
 from loom.kernels.functions import EXACT, FUNCTIONS
-from loom.kernels.types import held_type
+from loom.kernels.types import compute_type
 
 __all__ = [
     "BY_CONSTANTS",
@@ -43,7 +43,7 @@ __all__ = [
     "Told",
     "Value",
     "apply_operation",
-    "known_strides",
+    "constant_strides",
     "map_nest",
     "number",
     "one_value",
@@ -94,7 +94,7 @@ class Number:
     @property
     def value(self) -> float | int | bool:
         """The Python number."""
-        return constant_value(self.bits, held_type(self.dtype))
+        return constant_value(self.bits, compute_type(self.dtype))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ class LoopNest:
     stores: tuple[Store, ...]
     buffers: tuple[tuple[DType | None, Access], ...]
 
-    def merged(self) -> LoopNest:
+    def merge_axes(self) -> LoopNest:
         """Return the same with as few axes as there can be, at least one."""
         accesses = [v for v in (*self.values, *self.stores) if isinstance(v, (Load, Store))]
         named = {v.axis for v in self.values if isinstance(v, Coordinate)}
@@ -189,33 +189,33 @@ class LoopNest:
                 strides = tuple(1 if size == 1 else s for s, size in zip(strides, shape, strict=True))
             return replace(value, strides=strides)
 
-        return self.changed(move, shape)
+        return self.change_accesses(move, shape)
 
-    def changed(self, change: Callable[[Load | Store | Coordinate], Any], shape: tuple[int, ...]) -> LoopNest:
+    def change_accesses(self, change: Callable[[Load | Store | Coordinate], Any], shape: tuple[int, ...]) -> LoopNest:
         """Return the same over another shape, after ``change`` of all that knows of axes."""
         values = tuple(v if isinstance(v, (Number, Given, Apply, Folded)) else change(v) for v in self.values)
         return LoopNest(shape, values, tuple(change(s) for s in self.stores), self.buffers)
 
 
-def known_strides(access: Load | Store) -> tuple[int, ...]:
+def constant_strides(access: Load | Store) -> tuple[int, ...]:
     """Return the strides of an access of which none is told."""
     return cast("tuple[int, ...]", access.strides)
 
 
 def _lie_together(accesses: Sequence[Load | Store], outer: int, inner: int, size: int) -> bool:
-    return all(a.strides[outer] == known_strides(a)[inner] * size for a in accesses)
+    return all(a.strides[outer] == constant_strides(a)[inner] * size for a in accesses)
 
 
 def number(value: float | int | bool, dtype: DType) -> Number:
     """Return a number of a dtype."""
-    return _known_number(pack("<d", value) if type(value) is float else value, type(value), dtype)
+    return _number_of_bits(pack("<d", value) if type(value) is float else value, type(value), dtype)
 
 
 @lru_cache(maxsize=1024)
-def _known_number(value: Any, kind: type, dtype: DType) -> Number:
+def _number_of_bits(value: Any, kind: type, dtype: DType) -> Number:
     """Return a number, of a float given by its bits: equal numbers may have different ones."""
     value = unpack("<d", value)[0] if kind is float else value
-    return Number(constant_bits(value, held_type(dtype)), dtype)
+    return Number(constant_bits(value, compute_type(dtype)), dtype)
 
 
 def apply_operation(operation: str | FunctionType | DType, operands: tuple[int, ...]) -> Apply:

@@ -12,9 +12,9 @@ from typing import Any
 
 from loom.core.dtype import f32, u32, u64
 from loom.ir.frontend.intrinsics import bitcast
-from loom.kernels.maps.nest import Apply, Load, LoopNest, Store, Value, known_strides
+from loom.kernels.maps.nest import Apply, Load, LoopNest, Store, Value, constant_strides
 
-__all__ = ["paired"]
+__all__ = ["pair_words"]
 
 
 def first_part(word: Any) -> Any:
@@ -32,30 +32,30 @@ def both_parts(first: Any, second: Any) -> Any:
     return u64(bitcast(u32, first)) | (u64(bitcast(u32, second)) << 32)
 
 
-def paired(nest: LoopNest) -> LoopNest:
+def pair_words(nest: LoopNest) -> LoopNest:
     """Return a nest with buffers of u64 for those of f32 that are read and written in pairs alone."""
     accesses: dict[int, list[Load | Store]] = {}
     for each in (*nest.values, *nest.stores):
         if isinstance(each, (Load, Store)):
             accesses.setdefault(each.buffer, []).append(each)
     wide = {b for b, found in accesses.items() if nest.buffers[b][0] == f32 and _are_pairs(found)}
-    return _widened(nest, wide) if wide else nest
+    return _widen(nest, wide) if wide else nest
 
 
 def _pair(access: Load | Store) -> tuple[bool, int, tuple[int, ...]]:
-    return isinstance(access, Load), access.offset // 2, known_strides(access)
+    return isinstance(access, Load), access.offset // 2, constant_strides(access)
 
 
 def _are_pairs(found: Sequence[Load | Store]) -> bool:
     """Tell whether both floats of each pair are read, or both written, whenever one is."""
-    if any(a.begin is not None or any(s % 2 for s in known_strides(a)) for a in found):
+    if any(a.begin is not None or any(s % 2 for s in constant_strides(a)) for a in found):
         return False
     pairs = [(_pair(a), a.offset % 2) for a in found]
     known = set(pairs)
     return len(known) == len(pairs) and all((pair, 1 - half) in known for pair, half in pairs)
 
 
-def _widened(nest: LoopNest, wide: set[int]) -> LoopNest:
+def _widen(nest: LoopNest, wide: set[int]) -> LoopNest:
     values: list[Value] = []
     places: list[int] = []
     words: dict[Any, int] = {}

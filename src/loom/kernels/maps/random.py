@@ -76,7 +76,7 @@ def _wide_words(block: Any, attempt: Any, seeds: Any) -> Any:
     return u64(b) << 32 | u64(a), u64(d) << 32 | u64(c)
 
 
-def _drawn(name: str, element: DType, number: DType, values: Callable[..., Any], count: int) -> Draw:
+def _draw_kernel(name: str, element: DType, number: DType, values: Callable[..., Any], count: int) -> Draw:
     """Make the kernel that stores the ``count`` results of ``values(block, seeds, numbers)`` of every block."""
 
     @kernel(workgroup=RANDOM_LANES, trusted=True)
@@ -107,7 +107,7 @@ def bits(element: DType) -> Draw:
     def wide(block: Any, seeds: Any, numbers: Any) -> Any:  # noqa: ARG001
         return _wide_words(block, u32(0), seeds)
 
-    return _drawn("bits", element, u32, wide if element == u64 else narrow, 2 if element == u64 else 4)
+    return _draw_kernel("bits", element, u32, wide if element == u64 else narrow, 2 if element == u64 else 4)
 
 
 @cache
@@ -120,7 +120,7 @@ def step_bits() -> Draw:
     def values(block: Any, seeds: Any, numbers: Any) -> Any:
         return philox(block, seeds[3], numbers[0], seeds[2], seeds[0], seeds[1])
 
-    return _drawn("step_bits", u32, u32, values, 4)
+    return _draw_kernel("step_bits", u32, u32, values, 4)
 
 
 @cache
@@ -173,8 +173,8 @@ def uniform(element: DType) -> Draw:
         return low + f64(a >> 11) * 2.0**-53 * span, low + f64(b >> 11) * 2.0**-53 * span
 
     if element == f64:
-        return _drawn("uniform", element, f64, wide, 2)
-    return _drawn("uniform", element, f32, narrow, 4)
+        return _draw_kernel("uniform", element, f64, wide, 2)
+    return _draw_kernel("uniform", element, f32, narrow, 4)
 
 
 def polar(a: Any, b: Any) -> Any:
@@ -212,8 +212,8 @@ def normal(element: DType) -> Draw:
         return pair(a, b, numbers[0], numbers[1])
 
     if element == f64:
-        return _drawn("normal", element, f64, wide, 2)
-    return _drawn("normal", element, f32, narrow, 4)
+        return _draw_kernel("normal", element, f64, wide, 2)
+    return _draw_kernel("normal", element, f32, narrow, 4)
 
 
 @cache
@@ -225,7 +225,7 @@ def integers(element: DType) -> Draw:
     0 stands for 2^64.
     """
 
-    def bounded(block: Any, k: Any, x: Any, seeds: Any, numbers: Any) -> Any:
+    def draw_below(block: Any, k: Any, x: Any, seeds: Any, numbers: Any) -> Any:
         count, least = numbers[1], numbers[2]
         attempt = u32(0)
         while x * count < least:
@@ -235,9 +235,9 @@ def integers(element: DType) -> Draw:
 
     def values(block: Any, seeds: Any, numbers: Any) -> Any:
         a, b = _wide_words(block, u32(0), seeds)
-        return bounded(block, 0, a, seeds, numbers), bounded(block, 1, b, seeds, numbers)
+        return draw_below(block, 0, a, seeds, numbers), draw_below(block, 1, b, seeds, numbers)
 
-    return _drawn("integers", element, u64, values, 2)
+    return _draw_kernel("integers", element, u64, values, 2)
 
 
 @cache
@@ -255,7 +255,7 @@ def coins(*, kept: bool) -> Draw:
         a, b, c, d = _words(block, seeds)
         return is_true(a, threshold), is_true(b, threshold), is_true(c, threshold), is_true(d, threshold)
 
-    return _drawn("kept" if kept else "coins", bool_, u64, values, 4)
+    return _draw_kernel("kept" if kept else "coins", bool_, u64, values, 4)
 
 
 @cache

@@ -28,7 +28,7 @@ from loom.kernels.maps.nest import (
     NestCut,
     RowCut,
     Store,
-    known_strides,
+    constant_strides,
 )
 
 __all__ = ["write_rows"]
@@ -42,7 +42,7 @@ def write_rows(nest: LoopNest, cut: RowCut) -> VerifiedKernel:
 
     What is stored of a row alone has stride 0 along the last axis.
     """
-    return settle_types(MAP, lambda retyped: RowWriter(nest, cut, retyped).folded())
+    return settle_types(MAP, lambda retyped: RowWriter(nest, cut, retyped).build())
 
 
 class RowWriter(NestWriter):
@@ -59,7 +59,7 @@ class RowWriter(NestWriter):
         self.shared: dict[DType, tuple[Memory, Memory]] = {}
         """Where folds of a type are joined, one after the other."""
 
-    def folded(self) -> VerifiedKernel:
+    def build(self) -> VerifiedKernel:
         """Return the kernel."""
         b = self.b
         self.declare()  # its length is not asked for, as groups are full
@@ -92,7 +92,7 @@ class RowWriter(NestWriter):
                 total = self.start(value)
                 for element in elements:
                     total = self.join(value, total, self.of(value.operand, element).computed)
-                self.of_row[n] = self.joined(value, total)
+                self.of_row[n] = self.fold_lanes(value, total)
             elif self.is_wide[n]:
                 for place, element in zip(places, elements, strict=True):
                     element[n] = self.element_of(n, place, element)
@@ -112,7 +112,7 @@ class RowWriter(NestWriter):
         stores = [s for s in self.nest.stores if _is_of_elements(s) and self.depths[s.value] == depth]
         if not folds and not stores:
             return
-        wanted = self.made_of({f.operand for _, f in folds} | {s.value for s in stores})
+        wanted = self.operands_of({f.operand for _, f in folds} | {s.value for s in stores})
         totals = [b.variable(f"total{n}", fold.dtype) for n, fold in folds]
         for (_, fold), total in zip(folds, totals, strict=True):
             b.emit("set", self.start(fold), attr=total)
@@ -121,7 +121,7 @@ class RowWriter(NestWriter):
             turns = [b.emit("add", loop.index, self.word(turn)) for turn in range(together)]
             self.turn_of(turns, wanted, list(zip(folds, totals, strict=True)), stores)
         for (n, fold), total in zip(folds, totals, strict=True):
-            self.of_row[n] = self.joined(fold, b.emit("get", attr=total))
+            self.of_row[n] = self.fold_lanes(fold, b.emit("get", attr=total))
 
     def turn_of(
         self, turns: Sequence[Instr], wanted: Sequence[int], folds: Sequence[tuple[tuple[int, Folded], Variable]],
@@ -139,7 +139,7 @@ class RowWriter(NestWriter):
                 b.emit("set", self.join(fold, b.emit("get", attr=total), term), attr=total)
         self.put_all(stores, places, elements)
 
-    def made_of(self, ends: set[int]) -> list[int]:
+    def operands_of(self, ends: set[int]) -> list[int]:
         """Return the values, one for each place of a row, that some are made of, themselves included."""
         found: set[int] = set()
         waiting = [n for n in ends if self.is_wide[n]]
@@ -183,7 +183,7 @@ class RowWriter(NestWriter):
         """Return what two elements are folded to."""
         return self.b.emit(JOINS[fold.name], total, element)
 
-    def joined(self, fold: Folded, total: Instr) -> Made:
+    def fold_lanes(self, fold: Folded, total: Instr) -> Made:
         """Return the fold of the accumulators of all lanes of the row, to each of them.
 
         All folds of a type take the same memory: when a lane stores what it adds to the next one, all have passed the
@@ -217,7 +217,7 @@ class RowWriter(NestWriter):
 
 
 def _is_of_elements(store: Store) -> bool:
-    return known_strides(store)[-1] != 0
+    return constant_strides(store)[-1] != 0
 
 
 def _kinds(nest: LoopNest) -> tuple[list[bool], list[int]]:
@@ -232,7 +232,7 @@ def _kinds(nest: LoopNest) -> tuple[list[bool], list[int]]:
             wide.append(any(wide[o] for o in value.operands))
             depths.append(max((depths[o] for o in value.operands), default=0))
         else:
-            is_load = isinstance(value, Load) and known_strides(value)[-1] != 0
+            is_load = isinstance(value, Load) and constant_strides(value)[-1] != 0
             wide.append(is_load or (isinstance(value, Coordinate) and value.axis == len(nest.shape) - 1))
             depths.append(0)
     return wide, depths

@@ -31,7 +31,7 @@ from loom.kernels.precisions import Precision
 
 __all__ = [
     "INFINITE", "MAGNITUDE", "digits_by_k", "digits_by_row", "exponents_of", "groups_of_digits",
-    "inverse_of", "rounding_of", "scale_of", "scaled",
+    "inverse_of", "rounding_of", "scale_of", "scale_total",
 ]  # fmt: skip
 
 MAGNITUDE, INFINITE = 0x7FFF_FFFF, 0x7F80_0000
@@ -190,7 +190,7 @@ def digits_by_k(element: DType, precision: Precision) -> KernelFunction:
     return digits
 
 
-def scaled(total: Any, a_scale: Any, b_scale: Any) -> Any:
+def scale_total(total: Any, a_scale: Any, b_scale: Any) -> Any:
     """Return the f32 that the exact sum of a block stands for.
 
     It is rounded to nearest once. The smaller scale is multiplied by first: that product is exact, as a sum that is not

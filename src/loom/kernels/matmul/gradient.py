@@ -16,7 +16,7 @@ from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.base.annotations import Absent, In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, private, select, shared, static_range
-from loom.kernels.matmul.digits import scaled
+from loom.kernels.matmul.digits import scale_total
 from loom.kernels.matmul.grids import Grid, place_of
 from loom.kernels.matmul.slabs import QUAD, Slab, reader_of
 from loom.kernels.matmul.tiles import BLOCK
@@ -79,7 +79,7 @@ def _adding(cut: GradientCut) -> Callable[..., None]:
             for j in static_range(columns):
                 s = i * columns + j
                 at = b_at + _there(windows[j])
-                value = sums[s] if a_scales is None else scaled(sums[s], a_scales[r], b_scales[at])
+                value = sums[s] if a_scales is None else scale_total(sums[s], a_scales[r], b_scales[at])
                 parts[s] = value if cut.single else select(is_first, value, parts[s] + value)
 
     return add_block

@@ -235,7 +235,7 @@ def pack_fours(*, by_k: bool) -> KernelFunction:
     Group (x, y, z) packs words x of line y of matrix z: lines are rows where words are of neighbours, words of k else.
     """
 
-    def packed(x: Any, place: Any, step: Any, k: Any, depth: Any) -> Any:
+    def word_at(x: Any, place: Any, step: Any, k: Any, depth: Any) -> Any:
         word = i32(0)
         for part in static_range(FACTORS):
             if k + part < depth:
@@ -250,10 +250,10 @@ def pack_fours(*, by_k: bool) -> KernelFunction:
         if by_k:
             if number < words:
                 k = number * FACTORS
-                out[target + line * words + number] = packed(x, source + line * depth + k, 1, k, depth)
+                out[target + line * words + number] = word_at(x, source + line * depth + k, 1, k, depth)
         elif number < rows:
             k = line * FACTORS
-            out[target + line * rows + number] = packed(x, source + k * rows + number, rows, k, depth)
+            out[target + line * rows + number] = word_at(x, source + k * rows + number, rows, k, depth)
 
     pack.name = f"matmul_fours{'_by_k' if by_k else ''}"
     return pack

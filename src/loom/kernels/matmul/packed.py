@@ -16,7 +16,7 @@ from loom.core.dtype import f32, u32
 from loom.ir.frontend.base.annotations import Absent, In, InOut
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import group_id, local_id, private, static_range
-from loom.kernels.matmul.digits import scaled
+from loom.kernels.matmul.digits import scale_total
 from loom.kernels.matmul.far import FAR_WORDS
 from loom.kernels.matmul.pack import factor_of
 from loom.kernels.matmul.tiles import BLOCK, BLOCKS, Tile, keeping, summing_tile, total_of, turns_of
@@ -67,7 +67,7 @@ def _scaling(tile: Tile, arithmetic: ProductTypes) -> Callable[..., Any]:
             here = b_scales[b_scale + at(min(column + v * lanes + local_id(), n - 1))]
             for r in static_range(rows):
                 s = r * vectors + v
-                values[s] = scaled(total(sums, s), a_scales[a_scale + at(min(row + r, m - 1))], here)
+                values[s] = scale_total(total(sums, s), a_scales[a_scale + at(min(row + r, m - 1))], here)
         return values
 
     return scale

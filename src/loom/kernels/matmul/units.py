@@ -20,7 +20,7 @@ from loom.ir.frontend.base.annotations import In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, fma, group_id, local_id, private, shared, static_range, tile_product
 from loom.ir.passes.tiles import TILE_LANES
-from loom.kernels.matmul.digits import scaled
+from loom.kernels.matmul.digits import scale_total
 from loom.kernels.matmul.planes import PLANE_WORDS, planes_of
 from loom.kernels.precisions import Precision
 
@@ -157,7 +157,7 @@ def _add_scaled(
             sums[first + r] = fma(f32(totals[at + r]), scale, sums[first + r])
     else:
         for r in static_range(4):
-            found = scaled(totals[at + r], high[2 * i + r // 2], wide[2 * j + r % 2])
+            found = scale_total(totals[at + r], high[2 * i + r // 2], wide[2 * j + r % 2])
             sums[first + r] = sums[first + r] + found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from loom.core.dtype import DType, f32, u32
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, private, static_range
-from loom.kernels.matmul.digits import scaled
+from loom.kernels.matmul.digits import scale_total
 from loom.kernels.matmul.grids import Grid, Layout, place_of
 from loom.kernels.matmul.slabs import QUAD, Slab, viewing_reader_of
 from loom.kernels.matmul.tiles import BLOCK, adding
@@ -103,7 +103,7 @@ def _keeping(grid: Grid, whole: bool, words: int) -> Callable[..., None]:
                 for i in static_range(rows):
                     r = row + (i // QUAD * grid.down * QUAD + i % QUAD)
                     s = i * columns + j
-                    values[s] = scaled(sums[s], a_scales[a_scale + min(r, m - 1)], here)
+                    values[s] = scale_total(sums[s], a_scales[a_scale + min(r, m - 1)], here)
             put(out, values, place, m, n, row, column, is_first)
 
     return keep

@@ -35,7 +35,7 @@ from loom.ir.frontend.intrinsics import (
     wide_product,
 )  # fmt: skip
 from loom.ir.passes.wide import TICKET_NBYTES, WIDE_LANES, WIDE_ROWS
-from loom.kernels.matmul.digits import scaled
+from loom.kernels.matmul.digits import scale_total
 from loom.kernels.matmul.panels import PANEL_ROWS
 from loom.kernels.matmul.planes import PLANE_WORDS, planes_of
 from loom.kernels.matmul.tiles import BLOCK, CHUNK
@@ -178,7 +178,7 @@ def _adding(patch: WidePatch, precision: Precision) -> Callable[..., None]:
                     wide = scales[wide_at + j * 8 + r]
                     for i in static_range(2):
                         n = j * 4 + i * 2 + r
-                        found[n] = found[n] + scaled(total(sums, kept, n), high[i], wide)
+                        found[n] = found[n] + scale_total(total(sums, kept, n), high[i], wide)
 
     return add
 

@@ -17,7 +17,7 @@ from loom.core.dtype import f16, f32
 from loom.core.late.dataclass import dataclass
 from loom.kernels.quantized.forms import BlockForm
 
-__all__ = ["ENCODINGS", "QUANTISERS", "BlockEncoding", "dequantised", "quantise"]
+__all__ = ["ENCODINGS", "QUANTISERS", "BlockEncoding", "dequantise", "quantise"]
 
 Parts = tuple[Array, Array, Array | None]
 """Codes (blocks, elements) u8, scales and minima (blocks, groups) f32."""
@@ -33,7 +33,7 @@ class BlockEncoding:
     read: Callable[[Array], Parts]
 
 
-def dequantised(form: BlockForm, codes: Array, scales: Array, minima: Array | None) -> Array:
+def dequantise(form: BlockForm, codes: Array, scales: Array, minima: Array | None) -> Array:
     """Return the f32 that codes (rows, k) stand for."""
     rows, k = codes.shape
     with np.errstate(all="ignore"):
@@ -92,19 +92,19 @@ def _six_bits(packed: Array) -> tuple[Array, Array]:
     )
 
 
-def _scaled_groups(blocks: Array) -> tuple[Array, Array]:
+def _scale_groups(blocks: Array) -> tuple[Array, Array]:
     with np.errstate(all="ignore"):
         scales, least = _six_bits(blocks[:, 4:16])
         return _half(blocks, 0) * scales, -(_half(blocks, 2) * least)
 
 
 def _q4_k(blocks: Array) -> Parts:
-    scales, minima = _scaled_groups(blocks)
+    scales, minima = _scale_groups(blocks)
     return _nibbles(blocks[:, 16:], 32), scales, minima
 
 
 def _q5_k(blocks: Array) -> Parts:
-    scales, minima = _scaled_groups(blocks)
+    scales, minima = _scale_groups(blocks)
     bits = np.arange(8, dtype=np.uint8)[:, None]
     fifth = ((blocks[:, None, 16:48] >> bits) & np.uint8(1)) << np.uint8(4)
     return _nibbles(blocks[:, 48:], 32) | fifth.reshape(len(blocks), 256), scales, minima

@@ -40,14 +40,14 @@ _ACTIVATION_LANES = 32
 _EACH = BLOCK // _ACTIVATION_LANES
 
 
-def _held_words(precision: Precision) -> int:
+def _storage_words(precision: Precision) -> int:
     """Return the words of 128 whole numbers: of bytes, or of halves of 16 bits."""
     return BLOCK * precision.held.bits // 32
 
 
 def record_words(precision: Precision, block: int) -> int:
     """Return the words that 128 activations of a row take: whole numbers, the sums of blocks, the scale."""
-    return _held_words(precision) + BLOCK // block + 1
+    return _storage_words(precision) + BLOCK // block + 1
 
 
 @cache
@@ -60,7 +60,7 @@ def whole_activations(precision: Precision, block: int) -> KernelFunction:
     """
     exponent_of, whole_of = exponents_of(precision), rounding_of(precision)
     words, lanes, are_bytes = record_words(precision, block), block // _EACH, precision.held == i8
-    held = _held_words(precision)
+    held = _storage_words(precision)
 
     @kernel(workgroup=_ACTIVATION_LANES, trusted=True)
     def activations(x: In[f32], out: Out[i32], k: u32):
@@ -133,7 +133,7 @@ def _adding_block(tile: QuantizedTile, form: BlockForm, precision: Precision) ->
     rows, vectors, at, number = tile.rows, tile.vectors, tile.index, block_of(tile)
     held, scale_words, offset, has_minima = form.words, form.parts * LANES, form.offset, form.minima
     add_word, per = _adding_word(tile, form, precision), BLOCK // form.block
-    x_held, of_record = _held_words(precision), record_words(precision, form.block)
+    x_held, of_record = _storage_words(precision), record_words(precision, form.block)
     x_block, x_word = x_held // per, x_held // (BLOCK // 4)
 
     def add_block(

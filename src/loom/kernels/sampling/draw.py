@@ -47,7 +47,7 @@ _STEPS = 30
 _MANY = 0xFFFFFFFF
 
 
-def _needed(total: Any, fraction: Any) -> Any:
+def _nucleus_mass(total: Any, fraction: Any) -> Any:
     """Return the mass that a nucleus holds at least."""
     return max(mulhi(total, u64(fraction) << u64(32)), u64(1))
 
@@ -55,7 +55,7 @@ def _needed(total: Any, fraction: Any) -> Any:
 def _edge(many: Any, masses: Any, total: Any, k: Any, flags: Any, fraction: Any, least: Any, n: Any) -> Any:
     """Return which edge has all tokens above it that the limits may keep."""
     limited, nucleus = k > 0 and k < n, flags & NUCLEUS != 0
-    need = _needed(total, fraction)
+    need = _nucleus_mass(total, fraction)
     found = u32(_ALL)
     for e in (2, 1, 0):  # the highest that will do
         fits = select(limited, many[e] >= u64(k), select(nucleus, masses[e] >= need, bitcast(u32, least) >= EDGES[e]))
@@ -63,7 +63,7 @@ def _edge(many: Any, masses: Any, total: Any, k: Any, flags: Any, fraction: Any,
     return found
 
 
-def _summed(stats: Any, row: Any, tiles: Any, lane: Any, s: Any) -> Any:
+def _sum_tiles(stats: Any, row: Any, tiles: Any, lane: Any, s: Any) -> Any:
     """Return a fact of a row: the sum over its tiles."""
     own = u64(0)
     for t in range(lane, tiles, LANES):
@@ -73,16 +73,16 @@ def _summed(stats: Any, row: Any, tiles: Any, lane: Any, s: Any) -> Any:
 
 def _facts(stats: Any, row: Any, tiles: Any, lane: Any) -> Any:
     many = (
-        _summed(stats, row, tiles, lane, 0),
-        _summed(stats, row, tiles, lane, 1),
-        _summed(stats, row, tiles, lane, 2),
+        _sum_tiles(stats, row, tiles, lane, 0),
+        _sum_tiles(stats, row, tiles, lane, 1),
+        _sum_tiles(stats, row, tiles, lane, 2),
     )
     masses = (
-        _summed(stats, row, tiles, lane, 3),
-        _summed(stats, row, tiles, lane, 4),
-        _summed(stats, row, tiles, lane, 5),
+        _sum_tiles(stats, row, tiles, lane, 3),
+        _sum_tiles(stats, row, tiles, lane, 4),
+        _sum_tiles(stats, row, tiles, lane, 5),
     )
-    return many, masses, _summed(stats, row, tiles, lane, 6)
+    return many, masses, _sum_tiles(stats, row, tiles, lane, 6)
 
 
 @cache
@@ -177,7 +177,7 @@ def choose() -> KernelFunction:
     """Return the kernel (logits, largest, picked, numbers, words, stats, out, n): a row's token, or why none."""
 
     @kernel(workgroup=LANES, trusted=True)
-    def chosen(
+    def choose_token(
         logits: In[f32], largest: In[f32], picked: In[u32], numbers: In[f32], words: In[u32], stats: In[u64],
         out: Out[u32], n: u32,
     ):  # fmt: skip
@@ -195,25 +195,25 @@ def choose() -> KernelFunction:
         edge = _edge(many, masses, total, k, flags, fraction, least, n)
         few = u32(select(edge == 0, many[0], select(edge == 1, many[1], many[2])))
         count = select(greedy, u32(0), select(edge < _ALL, few, n))
-        token = _drawn(picked, words, row, n, lane, count, (k, flags, fraction), bitcast(u32, least), total)
+        token = _draw_token(picked, words, row, n, lane, count, (k, flags, fraction), bitcast(u32, least), total)
         failed = m != m or m == float("inf") or m == float("-inf")  # noqa: PLR0124 - a NaN
         why = select(m != m, u32(HAS_NAN), select(m > 0.0, u32(HAS_INFINITY), u32(HAS_NOTHING)))  # noqa: PLR0124
         found = select(failed, why, select(greedy, best, group_min(token)))
         if lane == 0:
             out[row] = found
 
-    chosen.name = "sampling_choose"
-    return chosen
+    choose_token.name = "sampling_choose"
+    return choose_token
 
 
-def _drawn(
+def _draw_token(
     picked: Any, words: Any, row: Any, n: Any, lane: Any, count: Any, limits: Any, least: Any, total: Any,
 ) -> Any:  # fmt: skip
     """Return the token, to the lane that found it, and _MANY to the others."""
     base = row * n * 2
     k, flags, fraction = limits
     low, rank, total = _top_k(picked, base, count, lane, k, k > 0 and k < n, total)
-    low, rank = _top_p(picked, base, count, lane, low, rank, _needed(total, fraction), flags & NUCLEUS != 0)
+    low, rank = _top_p(picked, base, count, lane, low, rank, _nucleus_mass(total, fraction), flags & NUCLEUS != 0)
     rank = select(least > low, u32(_MANY), rank)
     low = max(low, least)
     size = (count + (LANES - 1)) // LANES

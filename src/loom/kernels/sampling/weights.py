@@ -62,14 +62,14 @@ def adjust(*, masked: bool) -> KernelFunction:
     penalties and biases for the ``words[ADJUSTED]`` first tokens of the row, of ``most``, which differ.
     """
 
-    def allowed(v: Any, mask: Any, at: Any, i: Any) -> Any:
+    def mask_logit(v: Any, mask: Any, at: Any, i: Any) -> Any:
         if masked:
             is_allowed = (mask[at + (i >> 5)] >> (i & 31)) & 1 != 0
             return select(is_allowed or v != v, v, f32(float("-inf")))  # noqa: PLR0124 - a NaN
         return v
 
     @kernel(workgroup=LANES, trusted=True)
-    def adjusted(
+    def adjust_logits(
         logits: In[f32], mask: In[u32], tokens: In[u32], counts: In[u32], biases: In[f32], numbers: In[f32],
         words: In[u32], out: Out[f32], n: u32, most: u32,
     ):  # fmt: skip
@@ -87,7 +87,7 @@ def adjust(*, masked: bool) -> KernelFunction:
         repetition = numbers[row * SETTINGS + REPETITION]
         frequency, presence = numbers[row * SETTINGS + FREQUENCY], numbers[row * SETTINGS + PRESENCE]
         for i in range(first + lane, min(first + TILE, n), LANES):
-            v = allowed(logits[row * n + i], mask, row * ((n + 31) // 32), i)
+            v = mask_logit(logits[row * n + i], mask, row * ((n + 31) // 32), i)
             k = place[i - first]
             if k > 0:
                 count = counts[row * most + (k - 1)]
@@ -99,8 +99,8 @@ def adjust(*, masked: bool) -> KernelFunction:
                 v = v + biases[row * most + (k - 1)]
             out[row * n + i] = v
 
-    adjusted.name = f"sampling_adjust_{'masked' if masked else 'all'}"
-    return adjusted
+    adjust_logits.name = f"sampling_adjust_{'masked' if masked else 'all'}"
+    return adjust_logits
 
 
 @cache
@@ -111,7 +111,7 @@ def weigh() -> KernelFunction:
     """
 
     @kernel(workgroup=LANES, trusted=True)
-    def weighed(
+    def weigh_tokens(
         logits: In[f32], largest: In[f32], numbers: In[f32], words: In[u32], weights: Out[u32], stats: Out[u64], n: u32
     ):
         lane, tiles = local_id(), (n + (TILE - 1)) // TILE
@@ -137,5 +137,5 @@ def weigh() -> KernelFunction:
             if lane == 0:
                 stats[group_id() * STATS + s] = together
 
-    weighed.name = "sampling_weigh"
-    return weighed
+    weigh_tokens.name = "sampling_weigh"
+    return weigh_tokens

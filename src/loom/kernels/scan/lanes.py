@@ -34,8 +34,8 @@ from loom.kernels.functions.logarithm import log1p
 from loom.kernels.group.join import add, highest, items, larger, lowest, multiply, smaller
 
 __all__ = [
-    "ACROSS_LANES", "MARK_LANES", "RUNS", "SCANS", "Scan", "after_offsets", "either", "joined", "mark_segments",
-    "read_mark", "run_totals", "scan_tiles", "started_anew", "write_mark",
+    "ACROSS_LANES", "MARK_LANES", "RUNS", "SCANS", "Scan", "after_offsets", "either", "join_unless",
+    "mark_segments", "read_mark", "restart_at", "run_totals", "scan_tiles", "write_mark",
 ]  # fmt: skip
 
 RUNS = SCAN_TILE // SCAN_RUN
@@ -76,7 +76,7 @@ SCANS: dict[str, Scan] = {
 """The operations by name; the last is one of floats."""
 
 
-def joined(join: Any, a: Any, b: Any, mark: Any) -> Any:
+def join_unless(join: Any, a: Any, b: Any, mark: Any) -> Any:
     """Return ``a`` op ``b``, or ``b`` alone where its mark is set."""
     if mark is None:
         return join(a, b)
@@ -92,10 +92,10 @@ def either(mark: Any, other: Any) -> Any:
 
 def after_offsets(join: Any, before: Any, shift: Any, value: Any, shift_mark: Any, mark: Any) -> Any:
     """Return tile offset . (run offset . local)."""
-    return joined(join, before, joined(join, shift, value, mark), either(mark, shift_mark))
+    return join_unless(join, before, join_unless(join, shift, value, mark), either(mark, shift_mark))
 
 
-def started_anew(marks: Any, at: Any, identity: Any, value: Any) -> Any:
+def restart_at(marks: Any, at: Any, identity: Any, value: Any) -> Any:
     """Return an exclusive scan's result for element ``at``: the identity at the beginning of a segment."""
     if marks is None:
         return value
@@ -120,7 +120,7 @@ def _put(out: Any, marks: Any, here: Any, after: Any, identity: Any, result: Any
     if identity is None:
         out[here] = result(value)
     else:
-        out[after] = result(started_anew(marks, after, identity, value))
+        out[after] = result(restart_at(marks, after, identity, value))
 
 
 def _earlier(runs: Any, run_marks: Any, run: Any, at: Any, neutral: Any) -> tuple[Any, Any]:
@@ -150,7 +150,7 @@ def _kogge_stone(totals: Any, seen: Any, scratch: Any, scratch_seen: Any, join: 
             write_mark(scratch_seen, run, read_mark(seen, run))
         for run in range(1 << step, RUNS):
             earlier = run - (1 << step)
-            scratch[run] = joined(join, totals[earlier], totals[run], read_mark(seen, run))
+            scratch[run] = join_unless(join, totals[earlier], totals[run], read_mark(seen, run))
             write_mark(scratch_seen, run, either(read_mark(seen, run), read_mark(seen, earlier)))
         for run in range(RUNS):
             totals[run] = scratch[run]
@@ -197,7 +197,7 @@ def run_totals(
         for i in range(SCAN_RUN):
             for k in static_range(_TOGETHER):
                 here = at + k * SCAN_RUN + i
-                running[k] = joined(join, running[k], accumulator(x[here]), read_mark(marks, here))
+                running[k] = join_unless(join, running[k], accumulator(x[here]), read_mark(marks, here))
                 write_mark(found, k, either(read_mark(marks, here), read_mark(found, k)))
         for k in static_range(_TOGETHER):
             held[part * _TOGETHER + k] = running[k]
@@ -224,7 +224,9 @@ def run_totals(
                 value = neutral
                 any_mark = u8(0) if segmented else None
                 for i in range(run * SCAN_RUN, min(size, (run + 1) * SCAN_RUN)):
-                    value = joined(join, value, accumulator(x[first + i * along]), read_mark(marks, first + i * along))
+                    value = join_unless(
+                        join, value, accumulator(x[first + i * along]), read_mark(marks, first + i * along)
+                    )
                     if segmented:
                         any_mark = any_mark | marks[first + i * along]
                 held[run] = value
@@ -268,7 +270,7 @@ def scan_tiles(
         for i in range(SCAN_RUN):
             for k in static_range(_TOGETHER):
                 here = at + k * SCAN_RUN + i
-                running[k] = joined(join, running[k], accumulator(x[here]), read_mark(marks, here))
+                running[k] = join_unless(join, running[k], accumulator(x[here]), read_mark(marks, here))
                 write_mark(seen, k, either(read_mark(marks, here), read_mark(seen, k)))
                 found = after_offsets(
                     join, before, offset[k], running[k], read_mark(offset_mark, k), read_mark(seen, k)
@@ -308,7 +310,7 @@ def scan_tiles(
                 shift, shift_mark = _earlier(runs, run_marks, run, scanned + (run - 1) * along, neutral)
                 for i in range(begin + run * SCAN_RUN, min(end, begin + (run + 1) * SCAN_RUN)):
                     here = first + i * along
-                    value = joined(join, value, accumulator(x[here]), read_mark(marks, here))
+                    value = join_unless(join, value, accumulator(x[here]), read_mark(marks, here))
                     if segmented:
                         any_mark = any_mark | marks[here]
                     if not exclusive or i < safe:

@@ -24,7 +24,7 @@ from loom.kernels.group.join import items, scan_lanes
 from loom.kernels.scan.lanes import RUNS, SCANS
 from loom.kernels.scan.threads import QUAD_ROW, QUAD_TILE, QUADS, STEPS, stage_tile
 
-__all__ = ["MOST_TILES", "scan_once", "told_words"]
+__all__ = ["MOST_TILES", "scan_once", "status_words"]
 
 _ABOVE = RUNS * RUNS
 """Tiles of which a total is told as one."""
@@ -34,7 +34,7 @@ _TOLD = 1 << 32
 """The mark of a word that holds a value."""
 
 
-def told_words(tiles: int) -> int:
+def status_words(tiles: int) -> int:
     """Return how many u64 the groups of a row tell each other, the ticket being the first."""
     return 1 + tiles + tiles // RUNS + tiles // _ABOVE
 
@@ -43,7 +43,8 @@ def told_words(tiles: int) -> int:
 def scan_once(operation: str, element: DType) -> KernelFunction:
     """Return the kernel (x, told, offsets, out, tiles) that scans whole tiles of a row of 32-bit elements.
 
-    ``told`` has ``told_words`` zeros. A group more than tiles leaves the last result in ``offsets``, at ``tiles - 1``.
+    ``told`` has ``status_words`` zeros. A group more than tiles leaves the last result in ``offsets``,
+    at ``tiles - 1``.
     """
     join, neutral = SCANS[operation].join, element(SCANS[operation].neutral(element))
     quad: Any = element.vector(4)

@@ -19,7 +19,7 @@ from loom.ir.frontend.base.annotations import Absent, In, Out
 from loom.ir.frontend.decorator import KernelFunction, kernel
 from loom.ir.frontend.intrinsics import barrier, group_id, local_id, num_groups, select, shared, static_range
 from loom.kernels.group.join import items, scan_lanes
-from loom.kernels.scan.lanes import RUNS, SCANS, after_offsets, joined, read_mark, started_anew, write_mark
+from loom.kernels.scan.lanes import RUNS, SCANS, after_offsets, join_unless, read_mark, restart_at, write_mark
 
 __all__ = [
     "QUADS", "QUAD_ROW", "QUAD_TILE", "STEPS", "lane_run_totals", "lane_scan_tiles", "quad_run_totals",
@@ -54,7 +54,7 @@ def _scan_runs(held: Any, seen: Any, lane: Any, value: Any, mark: Any, join: Any
     for step in static_range(STEPS):
         here, there = (step & 1) * RUNS + lane, (1 - (step & 1)) * RUNS + lane
         if lane >= 1 << step:
-            value = joined(join, held[here - (1 << step)], value, mark)
+            value = join_unless(join, held[here - (1 << step)], value, mark)
             mark = mark | seen[here - (1 << step)]
         held[there], seen[there] = value, mark
         barrier()
@@ -94,7 +94,7 @@ def lane_run_totals(operation: str, element: DType, accumulator: DType, *, segme
             barrier()
             for k in static_range(_PIECE):
                 own = lane * _PIECE_ROW + k
-                value = joined(join, value, staged[own], read_mark(seen, own))
+                value = join_unless(join, value, staged[own], read_mark(seen, own))
                 if segmented:
                     any_mark = any_mark | read_mark(seen, own)
             barrier()
@@ -162,7 +162,7 @@ def lane_scan_tiles(
             barrier()
             for k in static_range(_PIECE):
                 own = lane * _PIECE_ROW + k
-                value = joined(join, value, staged[own], read_mark(seen, own))
+                value = join_unless(join, value, staged[own], read_mark(seen, own))
                 if segmented:
                     any_mark = any_mark | read_mark(seen, own)
                 staged[own] = after_offsets(join, before, shift, value, shift_mark, any_mark)
@@ -171,7 +171,7 @@ def lane_scan_tiles(
                 at, to = _place(turn, piece)
                 if at < stored:
                     if exclusive:
-                        out[first + at + 1] = result(started_anew(marks, first + at + 1, identity, staged[to]))
+                        out[first + at + 1] = result(restart_at(marks, first + at + 1, identity, staged[to]))
                     else:
                         out[first + at] = result(staged[to])
             barrier()

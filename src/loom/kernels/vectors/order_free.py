@@ -30,12 +30,12 @@ from loom.ir.frontend.intrinsics import (
     select,
     static_range,
 )
-from loom.kernels.matmul.digits import INFINITE, MAGNITUDE, exponents_of, inverse_of, rounding_of, scale_of, scaled
+from loom.kernels.matmul.digits import INFINITE, MAGNITUDE, exponents_of, inverse_of, rounding_of, scale_of, scale_total
 from loom.kernels.matmul.tiles import OFFSET
 from loom.kernels.precisions import Precision
 from loom.kernels.vectors.panels import Panel
 
-__all__ = ["Packing", "adding_packed", "pack_panels", "packed_queries"]
+__all__ = ["Packing", "adding_packed", "pack_panels", "pack_queries"]
 
 _BIAS = 128
 
@@ -144,12 +144,12 @@ def adding_packed(panel: Panel, packing: Packing, count: int) -> Callable[..., N
                 for r in static_range(count):
                     s, facts = r * vectors + v, q_block + (apart * r + words)
                     total = sums[s] - _BIAS * queries[facts + 1] if packing.offset else sums[s]
-                    totals[s] = totals[s] + scaled(total, bitcast(f32, queries[facts]), own)
+                    totals[s] = totals[s] + scale_total(total, bitcast(f32, queries[facts]), own)
 
     return add
 
 
-def packed_queries(array: Array, packing: Packing) -> Array:
+def pack_queries(array: Array, packing: Packing) -> Array:
     """Return queries (n, dims) of f32 as words of i32, (n, blocks ``of_query``)."""
     precision, blocks = packing.precision, -(-array.shape[1] // BLOCK)
     x = np.zeros((len(array), blocks * BLOCK), np.float32)

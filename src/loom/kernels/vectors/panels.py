@@ -183,11 +183,11 @@ def lay_floats(panel: Panel, *, cosine: bool) -> KernelFunction:
     return lay
 
 
-def _quantised(x: Any, at: Any, fine: Any) -> Any:
+def _quantise(x: Any, at: Any, fine: Any) -> Any:
     return i32(rint(x[at] * fine))
 
 
-def _kept(x: Any, at: Any, _fine: Any) -> Any:
+def _whole(x: Any, at: Any, _fine: Any) -> Any:
     return i32(x[at])
 
 
@@ -201,7 +201,7 @@ def lay_bytes(panel: Panel, *, cosine: bool, source: DType = f32) -> KernelFunct
     at, width, lanes = panel.index, panel.width, panel.lanes
     weight = _weight(cosine)
     is_kept = source == i8
-    integer = _kept if is_kept else _quantised
+    integer = _whole if is_kept else _quantise
 
     @kernel(workgroup=lanes, trusted=True)
     def lay(

@@ -97,7 +97,7 @@ class _Compared:
     score: Callable[..., Any]
 
 
-def _compared(panel: Panel, euclidean: bool, count: int, short: bool, packing: Packing | None) -> _Compared:
+def _comparison(panel: Panel, euclidean: bool, count: int, short: bool, packing: Packing | None) -> _Compared:
     if packing is not None:
         score = scoring(replace(panel, held=f32), euclidean)
         return _Compared(i32, i32, f32, packing.of_query, packing.lines, adding_packed(panel, packing, count), score)
@@ -131,7 +131,7 @@ def best_of_panels(
     elements are rounded to 12 bits; ``packing``: panels are packed, and the first of sizes is their blocks.
     """
     at, width, lanes, vectors, count = panel.index, panel.width, panel.lanes, panel.vectors, panel.queries
-    how = _compared(panel, euclidean, count, short, packing)
+    how = _comparison(panel, euclidean, count, short, packing)
     kind, held, total, add, score_of = how.queries, how.panels, how.total, how.add, how.score
 
     @kernel(workgroup=lanes, trusted=True)
@@ -183,7 +183,7 @@ def scores_of_panels(
     ``out`` in their order.
     """
     at, width, lanes, vectors = panel.index, panel.width, panel.lanes, panel.vectors
-    how = _compared(panel, euclidean, 1, short, packing)
+    how = _comparison(panel, euclidean, 1, short, packing)
     kind, held, total, add, score_of = how.queries, how.panels, how.total, how.add, how.score
 
     @kernel(workgroup=lanes, trusted=True)

@@ -49,7 +49,7 @@ def _best_of_lane(panel: Panel, grid: Grid, euclidean: bool) -> Callable[..., No
     return best_of_lane
 
 
-def _summed(count: int) -> tuple[Callable[..., None], Callable[..., None]]:
+def _sums(count: int) -> tuple[Callable[..., None], Callable[..., None]]:
     """Return what clears sums, and what adds those of a block to totals."""
 
     def sum_block(sums: Any, totals: Any) -> None:
@@ -78,11 +78,11 @@ def best_of_slabs(panel: Panel, grid: Grid, *, euclidean: bool) -> KernelFunctio
     add_slab = summing(grid, q_slab.pitch, x_slab.pitch, f32, _add_square if euclidean else _add_product)
     best_of_lane, (clear, sum_block) = (
         _best_of_lane(panel, grid, euclidean),
-        _summed(grid.rows * grid.columns * QUAD**2),
+        _sums(grid.rows * grid.columns * QUAD**2),
     )
     quad, x_quad = f32.vector(QUAD), held.vector(QUAD)
     rows, columns = grid.rows * QUAD, grid.columns * QUAD
-    clear, sum_block = _summed(rows * columns)
+    clear, sum_block = _sums(rows * columns)
 
     @kernel(workgroup=lanes, trusted=True)
     def best(

@@ -46,7 +46,7 @@ def weights_of(wiring: Wiring, trained: Mapping[str, Tensor]) -> dict[str, dict[
     for node in wiring.spec.nodes:
         parts = list(node.layer.walk(shapes[node.inputs[0]], node.name))
         places = {p.layer.target if isinstance(p.layer, Shared) else p.name for p in parts}
-        borrowed = {name for p in parts for name in p.layer.borrowed()}
+        borrowed = {name for p in parts for name in p.layer.keys_elsewhere()}
         found[node.name] = {
             n: w for n, w in trained.items()
             if any(n.startswith(f"{p}.") for p in places) or n.rpartition(".")[0] in borrowed

@@ -25,7 +25,7 @@ from loom.formats.file_writes import path_to_write, write_file
 from loom.formats.safetensors import is_safetensors
 from loom.formats.stored_weights import read_tensors, write_stored
 from loom.formats.whole_files import file_bytes
-from loom.kernels.types import held_type
+from loom.kernels.types import compute_type
 from loom.nn.network import Network
 from loom.nn.spec import NetworkSpec, to_document
 from loom.nn.spec.base.layer import Shared
@@ -207,7 +207,7 @@ def merge_lora(network: Network) -> Network:
         object_at(document, network.spec, key).pop("lora")
         for matrix in layer.adapted:
             own = [network.model.parameters[f"{key}.{n}"] for n in (matrix, *adapter_names(matrix))]
-            wide, a, b = (w.astype(held_type(w.dtype)) for w in own)
+            wide, a, b = (w.astype(compute_type(w.dtype)) for w in own)
             merged = wide + tensor.matmul(a, b) * layer.lora.scale
             weights[f"{key}.{matrix}"] = merged.astype(own[0].dtype).host_elements()[0]
     for part in network.spec.walk():

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from loom import tensor
 from loom.core.errors import ArgumentError
 from loom.core.numbers import real, whole
-from loom.patterns.operand_kinds import counted, require_alike
+from loom.patterns.operand_kinds import as_statistic, require_alike
 from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
@@ -34,17 +34,17 @@ def _diff(x: Tensor, lag: int = 1) -> Tensor:
 
 
 def _percent_change(x: Tensor, lag: int = 1) -> Tensor:
-    before, after = _pairs("data.percent_change", counted(x), lag)
+    before, after = _pairs("data.percent_change", as_statistic(x), lag)
     return after / before - 1
 
 
 def _log_returns(x: Tensor, lag: int = 1) -> Tensor:
-    before, after = _pairs("data.log_returns", counted(x), lag)
+    before, after = _pairs("data.log_returns", as_statistic(x), lag)
     return (after / before).log()
 
 
 def _bollinger(data: Tensor, window: int = 20, width: float = 2.0) -> Bands:
-    x = counted(data)
+    x = as_statistic(data)
     width = real(width, "data.bollinger, width")
     window = whole(window, "data.bollinger, window")
     if x.ndim != 1 or not 1 <= window <= x.size:

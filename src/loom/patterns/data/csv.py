@@ -57,8 +57,8 @@ def read_csv(
         raise ArgumentError(where, "two columns have one name", expected="different names", got=names,
                             remedy="Pass header=False")  # fmt: skip
     found = dict(zip(names, cells, strict=True))
-    chosen = list(found) if columns is None else _chosen(columns, found, f"{where}, columns")
-    _chosen(list(wanted), found, f"{where}, dtypes")
+    chosen = list(found) if columns is None else _choose(columns, found, f"{where}, columns")
+    _choose(list(wanted), found, f"{where}, dtypes")
     coded = read_encoding(encoding, where)
 
     def line(record: int) -> int:
@@ -77,7 +77,7 @@ def read_separator(separator: Any, where: str) -> str:
     return mark
 
 
-def _chosen(names: Any, found: Mapping[str, Any], where: str) -> list[str]:
+def _choose(names: Any, found: Mapping[str, Any], where: str) -> list[str]:
     if isinstance(names, str) or not is_list(names):
         raise ArgumentError(where, "not names", expected="a list of columns", got=repr(names), remedy='Write ["x"]')
     for name in names:
@@ -89,7 +89,7 @@ def _chosen(names: Any, found: Mapping[str, Any], where: str) -> list[str]:
 def _column(cells: TextColumn, name: str, dtype: Any, line: Callable[[int], int]) -> np.ndarray[Any, Any]:
     """Return a column's cells as what they all are, or as a type that was asked for."""
     if dtype is not None:
-        return _converted(cells.to_list(), name, dtype, line)
+        return _convert(cells.to_list(), name, dtype, line)
     if not len(cells):
         return np.empty(0)
     if (repeated := different(cells)) is not None:
@@ -113,7 +113,7 @@ def _texts(cells: Sequence[str], name: str, line: Callable[[int], int]) -> np.nd
     return np.array(cells, np.str_)
 
 
-def _converted(cells: Sequence[str], name: str, dtype: Any, line: Callable[[int], int]) -> np.ndarray[Any, Any]:
+def _convert(cells: Sequence[str], name: str, dtype: Any, line: Callable[[int], int]) -> np.ndarray[Any, Any]:
     where = f"data.read_csv, column {name!r}"
     if dtype in (str, "str"):
         return _texts(cells, name, line)

@@ -194,11 +194,11 @@ def black_scholes(
         raise ShapeError(where, "the arguments do not broadcast", expected="numpy's rules",
                          got=", ".join(str(side.shape) for side in rows.values()),
                          remedy="Match the shapes") from None  # fmt: skip
-    found = _priced(s, k, t, r, v, 1.0 if kind == "call" else -1.0, on)
+    found = _prices(s, k, t, r, v, 1.0 if kind == "call" else -1.0, on)
     return Option(*(as_given(price, side[()]) for side in found))
 
 
-def _priced(s: Any, k: Any, t: Any, r: Any, v: Any, sign: float, on: Any) -> list[Any]:
+def _prices(s: Any, k: Any, t: Any, r: Any, v: Any, sign: float, on: Any) -> list[Any]:
     number = s.dtype.type
 
     def of(function: Any, x: Any) -> Any:

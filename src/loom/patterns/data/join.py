@@ -16,7 +16,7 @@ from loom.kernels.types import read_type
 from loom.patterns.array_calls import Arrays, element
 from loom.patterns.data.sorted_keys import comparable
 from loom.patterns.data.texts import is_text, number_together
-from loom.patterns.sort import sorted_pairs
+from loom.patterns.sort import sort_pairs
 from loom.runtime.port.device import Device
 from loom.schedules.compact import Pairing
 from loom.tensor import Tensor
@@ -72,7 +72,7 @@ def _pair(call: Arrays, left: Tensor, right: Tensor, *, outer: bool) -> Pairs:
     n, m = left.size, right.size
     pairing = Pairing(read_type(left.dtype), n, m, outer)
     if m:
-        in_order, positions = sorted_pairs(right, None)
+        in_order, positions = sort_pairs(right, None)
         evaluate([in_order, positions])
     else:
         in_order, positions = (

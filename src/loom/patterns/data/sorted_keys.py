@@ -13,14 +13,14 @@ from loom.kernels.fold.groups import close_runs, merge_keys, split_keys
 from loom.kernels.sort.keys import Order
 from loom.patterns.array_calls import Arrays, element, first
 from loom.patterns.own_operations import Operation
-from loom.patterns.sort import sorted_pairs
+from loom.patterns.sort import sort_pairs
 from loom.runtime.chain import Chain
 from loom.runtime.memory.storage import HostSlot
 from loom.schedules.sorting.select import RunSearch
 from loom.tensor import Tensor
-from loom.tensor.ops.ordering import ordered
+from loom.tensor.ops.ordering import sort_last
 from loom.tensor.record.draft import Draft
-from loom.tensor.record.graph import KNOWN, Node, made_apart
+from loom.tensor.record.graph import KNOWN, Node, note_origins
 from loom.tensor.run.eager import evaluate
 
 __all__ = ["Runs", "comparable", "find_runs", "plain_keys", "put_in_order"]
@@ -53,12 +53,12 @@ def plain_keys(keys: Tensor, dtype: DType) -> Tensor:
 def put_in_order(keys: Tensor, values: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Return ``comparable`` keys in order and the values (None: none) moved along, those of equal keys in theirs."""
     if values is None:
-        return ordered(keys, descending=False), None
-    found = sorted_pairs(keys, values)
+        return sort_last(keys, descending=False), None
+    found = sort_pairs(keys, values)
     evaluate(found)
     in_order, moved = (Tensor(KNOWN, (), x.shape, x.dtype, data=x.data, device=x.device) for x in found)
     for x in (in_order, moved):  # without their record, which would keep the keys as they were
-        made_apart(x, [keys, values])
+        note_origins(x, [keys, values])
     return in_order, moved
 
 

@@ -18,12 +18,12 @@ from loom.tensor import Tensor
 __all__ = ["cosine_similarity", "distance", "pairwise"]
 
 
-def _squared(x: Tensor, y: Tensor) -> Tensor:
+def _squares(x: Tensor, y: Tensor) -> Tensor:
     return ((x - y) * (x - y)).sum(-1)
 
 
 def _euclidean(x: Tensor, y: Tensor) -> Tensor:
-    return _squared(x, y).sqrt()
+    return _squares(x, y).sqrt()
 
 
 def _manhattan(x: Tensor, y: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ def _apart(x: Tensor, y: Tensor) -> Tensor:
     return 1 - _cosine(x, y)
 
 
-_METRICS = {"euclidean": _euclidean, "squared": _squared, "manhattan": _manhattan, "cosine": _apart}
+_METRICS = {"euclidean": _euclidean, "squared": _squares, "manhattan": _manhattan, "cosine": _apart}
 
 
 def _alike(where: str, x: Tensor, y: Tensor) -> None:

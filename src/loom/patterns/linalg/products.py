@@ -14,7 +14,7 @@ from loom import tensor
 from loom.core.arrays import read_array
 from loom.core.dtype import FLOATS, DType, u8, u16, u32, u64
 from loom.core.errors import ShapeError
-from loom.kernels.linalg.vectors import TILE, normalize_rows, outer_product, scale_rows, transposed
+from loom.kernels.linalg.vectors import TILE, normalize_rows, outer_product, scale_rows, transpose_tiles
 from loom.patterns.axis import normal_axis
 from loom.patterns.matmul import gpu_matmul
 from loom.patterns.own_operations import Operation
@@ -61,7 +61,7 @@ def _record_normalize(draft: Draft, node: Node, x: Any, out: Any) -> None:
 def _record_transpose(draft: Draft, node: Node, x: Any, out: Any) -> None:
     shape = node.inputs[0].shape
     groups = -(-shape[-1] // TILE), -(-shape[-2] // TILE), math.prod(shape[:-2])
-    draft.dispatch(transposed(_BYTES[node.dtype.nbytes]), [x, out], shape[-2:], groups=groups)
+    draft.dispatch(transpose_tiles(_BYTES[node.dtype.nbytes]), [x, out], shape[-2:], groups=groups)
 
 
 _OUTER = Operation("outer", _record_outer)

@@ -31,44 +31,44 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _named(operation: str, name: str | None = None, *, shown: str) -> Callable[..., Any]:
+def _map_with(operation: str, name: str | None = None, *, shown: str) -> Callable[..., Any]:
     """Return ``gpu_map`` with one operation, called ``gpu_<name>``; ``shown``: arguments and elements of an example."""
     given, _, elements = shown.partition(" -> ")
     about = OPS[operation].doc if operation in OPS else f"``loom.{operation}``"
 
-    def mapped(data: Any, *args: Any, out: Any = None, on: str | Device | None = None) -> Any:
+    def map_data(data: Any, *args: Any, out: Any = None, on: str | Device | None = None) -> Any:
         return gpu_map(data, operation, *args, out=out, on=on)
 
-    mapped.__name__ = mapped.__qualname__ = f"gpu_{name or operation}"
-    mapped.__doc__ = (
+    map_data.__name__ = map_data.__qualname__ = f"gpu_{name or operation}"
+    map_data.__doc__ = (
         f'{about}, for every element: ``gpu_map(data, "{operation}", ...)``.\n\n'
-        f">>> {mapped.__name__}({given}).tolist()\n{elements}\n"
+        f">>> {map_data.__name__}({given}).tolist()\n{elements}\n"
     )
-    return mapped
+    return map_data
 
 
-gpu_abs = _named("abs", shown="[-1.5, 2.0] -> [1.5, 2.0]")
-gpu_add = _named("add", shown="[1, 2], [3, 4] -> [4, 6]")
-gpu_cos = _named("cos", shown="[0.0] -> [1.0]")
-gpu_div = _named("div", shown="[1.0, 3.0], 2.0 -> [0.5, 1.5]")
-gpu_equal = _named("eq", "equal", shown="[1, 2], [1, 3] -> [True, False]")
-gpu_erf = _named("erf", shown="[0.0, 1.0] -> [0.0, 0.8427007929497149]")
-gpu_exp = _named("exp", shown="[0.0, 1.0] -> [1.0, 2.7182818284590455]")
-gpu_gelu = _named("gelu", shown="[0.0, 1.0] -> [0.0, 0.8413447460685429]")
-gpu_greater = _named("gt", "greater", shown="[1, 3], 2 -> [False, True]")
-gpu_less = _named("lt", "less", shown="[1, 3], 2 -> [True, False]")
-gpu_log = _named("log", shown="[1.0, 10.0] -> [0.0, 2.302585092994046]")
-gpu_maximum = _named("max", "maximum", shown="[1, 3], 2 -> [2, 3]")
-gpu_minimum = _named("min", "minimum", shown="[1, 3], 2 -> [1, 2]")
-gpu_mul = _named("mul", shown="[1, 2], 3 -> [3, 6]")
-gpu_neg = _named("neg", shown="[1, -2] -> [-1, 2]")
-gpu_pow = _named("pow", shown="[2.0, 3.0], [3.0, 2.0] -> [8.0, 9.0]")
-gpu_rsqrt = _named("rsqrt", shown="[4.0, 16.0] -> [0.5, 0.25]")
-gpu_sigmoid = _named("sigmoid", shown="[0.0, 1.0] -> [0.5, 0.7310585786300049]")
-gpu_sin = _named("sin", shown="[0.0, 1.0] -> [0.0, 0.8414709848078965]")
-gpu_sqrt = _named("sqrt", shown="[9.0, 2.0] -> [3.0, 1.4142135623730951]")
-gpu_sub = _named("sub", shown="[3, 5], 1 -> [2, 4]")
-gpu_tanh = _named("tanh", shown="[0.0, 1.0] -> [0.0, 0.7615941559557649]")
+gpu_abs = _map_with("abs", shown="[-1.5, 2.0] -> [1.5, 2.0]")
+gpu_add = _map_with("add", shown="[1, 2], [3, 4] -> [4, 6]")
+gpu_cos = _map_with("cos", shown="[0.0] -> [1.0]")
+gpu_div = _map_with("div", shown="[1.0, 3.0], 2.0 -> [0.5, 1.5]")
+gpu_equal = _map_with("eq", "equal", shown="[1, 2], [1, 3] -> [True, False]")
+gpu_erf = _map_with("erf", shown="[0.0, 1.0] -> [0.0, 0.8427007929497149]")
+gpu_exp = _map_with("exp", shown="[0.0, 1.0] -> [1.0, 2.7182818284590455]")
+gpu_gelu = _map_with("gelu", shown="[0.0, 1.0] -> [0.0, 0.8413447460685429]")
+gpu_greater = _map_with("gt", "greater", shown="[1, 3], 2 -> [False, True]")
+gpu_less = _map_with("lt", "less", shown="[1, 3], 2 -> [True, False]")
+gpu_log = _map_with("log", shown="[1.0, 10.0] -> [0.0, 2.302585092994046]")
+gpu_maximum = _map_with("max", "maximum", shown="[1, 3], 2 -> [2, 3]")
+gpu_minimum = _map_with("min", "minimum", shown="[1, 3], 2 -> [1, 2]")
+gpu_mul = _map_with("mul", shown="[1, 2], 3 -> [3, 6]")
+gpu_neg = _map_with("neg", shown="[1, -2] -> [-1, 2]")
+gpu_pow = _map_with("pow", shown="[2.0, 3.0], [3.0, 2.0] -> [8.0, 9.0]")
+gpu_rsqrt = _map_with("rsqrt", shown="[4.0, 16.0] -> [0.5, 0.25]")
+gpu_sigmoid = _map_with("sigmoid", shown="[0.0, 1.0] -> [0.5, 0.7310585786300049]")
+gpu_sin = _map_with("sin", shown="[0.0, 1.0] -> [0.0, 0.8414709848078965]")
+gpu_sqrt = _map_with("sqrt", shown="[9.0, 2.0] -> [3.0, 1.4142135623730951]")
+gpu_sub = _map_with("sub", shown="[3, 5], 1 -> [2, 4]")
+gpu_tanh = _map_with("tanh", shown="[0.0, 1.0] -> [0.0, 0.7615941559557649]")
 
 
 def gpu_where(condition: Any, a: Any, b: Any, *, on: str | Device | None = None) -> Any:
@@ -112,12 +112,12 @@ def gpu_clip(data: Any, low: Any, high: Any, *, out: Any = None, on: str | Devic
     [1.0, 2.0, 0.0]
     """
     if out is not None:
-        return apply("gpu_clip", _clipped, (data, low, high), out=out, on=on)
+        return apply("gpu_clip", _clip, (data, low, high), out=out, on=on)
     names = ("data", "low", "high")
     return answer("gpu_clip", tensor.clip, [data, low, high], {"on": on}, names, whole=True)
 
 
-def _clipped(x: Any, low: Any, high: Any) -> Any:
+def _clip(x: Any, low: Any, high: Any) -> Any:
     return min(max(x, low), high)
 
 

@@ -70,13 +70,13 @@ def gpu_map(
     try:
         return answer("gpu_map", _twin(operation), (data, *args), {"on": on}, _NAMES, complexes=True, whole=True)
     except (*RENAMED, TypeError) as error:
-        return _refused(error, operation, (data, *args), on)
+        return _refuse(error, operation, (data, *args), on)
 
 
 _NAMES = tuple(f"argument {n}" for n in range(8))
 
 
-def _refused(error: Exception, operation: str, given: Sequence[Any], on: str | Device | None) -> Any:
+def _refuse(error: Exception, operation: str, given: Sequence[Any], on: str | Device | None) -> Any:
     """Raise what is said of operands that tensors refuse: of data that all are arrays of one kind, what kernels say."""
     try:
         return apply("gpu_map", operation, given, on=on)
@@ -238,14 +238,14 @@ def as_operation(op: Any, where: str = "gpu_map") -> str | FunctionType:
         name = getattr(op, "__name__", None) or getattr(getattr(op, "func", None), "__name__", "")
         known = "abs" if name == "absolute" else name
         raise DTypeError(
-            where, "not an operation", expected="a name or a Python function", got=_called(op),
+            where, "not an operation", expected="a name or a Python function", got=_describe(op),
             remedy=f"Pass {known!r}" if known in ELEMENTWISE and isinstance(op, (np.ufunc, BuiltinFunctionType))
             else "Pass a def or a lambda" + (f", such as lambda v: {name}(v)" if name else ""),
         )  # fmt: skip
     return op
 
 
-def _called(op: Any) -> str:
+def _describe(op: Any) -> str:
     """Return what something callable is, for people."""
     return "a bound method" if isinstance(op, MethodType) else type(op).__name__
 

@@ -109,8 +109,8 @@ def _keep(function: FunctionType) -> FunctionType:
     names = {name: function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__}
     if not function.__closure__ and all(_is_fixed(value) for value in names.values()):
         return function
-    known = {**function.__globals__, **{name: _kept_value(value) for name, value in names.items()}}
-    cells = tuple(CellType(_kept_value(cell.cell_contents)) for cell in function.__closure__ or ())
+    known = {**function.__globals__, **{name: _freeze(value) for name, value in names.items()}}
+    cells = tuple(CellType(_freeze(cell.cell_contents)) for cell in function.__closure__ or ())
     made = FunctionType(function.__code__, known, function.__name__, function.__defaults__, cells)
     made.__kwdefaults__, made.__annotations__ = function.__kwdefaults__, function.__annotations__
     return made
@@ -124,7 +124,7 @@ def _is_fixed(value: Any) -> bool:
     return is_module or isinstance(value, (DType, Elementary, BuiltinFunctionType))
 
 
-def _kept_value(value: Any) -> Any:
+def _freeze(value: Any) -> Any:
     if isinstance(value, ModuleType) and value.__name__ in _MODULES:
         return value
     if isinstance(value, FunctionType):
@@ -134,5 +134,5 @@ def _kept_value(value: Any) -> Any:
     if is_scalar(value):
         return value
     if type(value) is tuple:
-        return tuple(_kept_value(each) for each in cast("tuple[Any, ...]", value))
+        return tuple(_freeze(each) for each in cast("tuple[Any, ...]", value))
     raise _UnkeptError

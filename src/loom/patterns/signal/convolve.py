@@ -64,11 +64,11 @@ _CONVOLVE, _FILTER = Operation("convolve", _record_convolution), Operation("fir_
 _AVERAGE = Operation("ema", _record_average)
 
 
-def _convolved(x: Tensor, y: Tensor, mode: str = "full", *, method: str = "auto") -> Tensor:
+def _convolve(x: Tensor, y: Tensor, mode: str = "full", *, method: str = "auto") -> Tensor:
     return _convolution("signal.convolve", x, y, mode, method, reverse=False)
 
 
-def _correlated(x: Tensor, y: Tensor, mode: str = "valid", *, method: str = "auto") -> Tensor:
+def _correlate(x: Tensor, y: Tensor, mode: str = "valid", *, method: str = "auto") -> Tensor:
     return _convolution("signal.correlate", x, y, mode, method, reverse=True)
 
 
@@ -99,7 +99,7 @@ def _filter(x: Tensor, taps: Tensor) -> Tensor:
     return _FILTER([x, taps], x.shape, x.dtype)
 
 
-def _averaged(x: Tensor, alpha: float, *, axis: int | None = -1) -> Tensor:
+def _average(x: Tensor, alpha: float, *, axis: int | None = -1) -> Tensor:
     where = "signal.ema"
     require_dtype(x.dtype, (f32, f64), where)
     if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0.0 <= float(alpha) <= 1.0:
@@ -133,7 +133,7 @@ def _bounds(m: int, n: int, mode: str, reverse: bool) -> tuple[int, int]:
     return (short // 2 if reverse and n > m else (short - 1) // 2), long
 
 
-@row(_convolved, 2, where="signal.convolve")
+@row(_convolve, 2, where="signal.convolve")
 def convolve(a: Any, v: Any, mode: str = "full", *, method: str = "auto", on: str | Device | None = None) -> Any:
     """Return the convolution of two signals: sum over j of a[k - j] v[j], as ``numpy.convolve``.
 
@@ -147,7 +147,7 @@ def convolve(a: Any, v: Any, mode: str = "full", *, method: str = "auto", on: st
     """
 
 
-@row(_correlated, 2, where="signal.correlate")
+@row(_correlate, 2, where="signal.correlate")
 def correlate(a: Any, v: Any, mode: str = "valid", *, method: str = "auto", on: str | Device | None = None) -> Any:
     """Return the cross-correlation of two real signals: sum over j of a[j + k] v[j], as ``numpy.correlate``.
 
@@ -170,7 +170,7 @@ def fir_filter(data: Any, taps: Any, *, on: str | Device | None = None) -> Any:
     """
 
 
-@row(_averaged, where="signal.ema")
+@row(_average, where="signal.ema")
 def ema(data: Any, alpha: float, *, axis: int | None = -1, on: str | Device | None = None) -> Any:
     """Return the exponential moving average: y[0] = x[0], y[i] = alpha x[i] + (1 - alpha) y[i - 1].
 

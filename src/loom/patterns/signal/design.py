@@ -104,7 +104,7 @@ def butter(order: int, cutoff: Any, band: str = "lowpass", *, rate: float = 2.0,
         zeros, poles, gain = _digital(*_analogue(n, band, [4 * t.im / t.re for t in turned]))
         if output == "sos":
             return _sections(zeros, poles, gain)
-        return np.array(_rounded(_product(zeros), gain)), np.array(_rounded(_product(poles)))
+        return np.array(_round(_product(zeros), gain)), np.array(_round(_product(poles)))
 
 
 def _edges(where: str, cutoff: Any, rate: float, count: int) -> list[float]:
@@ -166,7 +166,7 @@ def _product(roots: Sequence[_Number]) -> list[Decimal]:
     return [c.re for c in found]
 
 
-def _rounded(numbers: Sequence[Decimal], gain: Decimal = Decimal(1)) -> list[float]:
+def _round(numbers: Sequence[Decimal], gain: Decimal = Decimal(1)) -> list[float]:
     scaled = [number * gain for number in numbers]
     least = _NOTHING * max(abs(number) for number in scaled)
     return [0.0 if abs(number) < least else float(number) for number in scaled]
@@ -176,7 +176,7 @@ def _sections(zeros: Sequence[_Number], poles: Sequence[_Number], gain: Decimal)
     """Return second-order sections: conjugate poles in pairs, those nearest to the circle last."""
     rows: list[list[float]] = []
     for above, below in zip(_pairs(zeros), _pairs(poles), strict=True):
-        sides = [_rounded(_product(above), Decimal(1) if rows else gain), _rounded(_product(below))]
+        sides = [_round(_product(above), Decimal(1) if rows else gain), _round(_product(below))]
         rows.append([number for side in sides for number in (*side, *[0.0] * (3 - len(side)))])
     return np.array(rows)
 

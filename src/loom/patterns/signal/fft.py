@@ -33,7 +33,7 @@ def fft(data: Any, *, norm: str = "backward", on: str | Device | None = None) ->
     >>> fft([1.0, 0.0, -1.0, 0.0]).tolist()
     [0j, (2+0j), 0j, (2+0j)]
     """
-    return _transformed("signal.fft", transforms.fft, data, on, norm=norm)
+    return _transform("signal.fft", transforms.fft, data, on, norm=norm)
 
 
 def ifft(data: Any, *, norm: str = "backward", on: str | Device | None = None) -> Any:
@@ -44,7 +44,7 @@ def ifft(data: Any, *, norm: str = "backward", on: str | Device | None = None) -
     >>> ifft([4.0, 0.0, 0.0, 0.0]).tolist()
     [(1+0j), (1+0j), (1+0j), (1+0j)]
     """
-    return _transformed("signal.ifft", transforms.ifft, data, on, norm=norm)
+    return _transform("signal.ifft", transforms.ifft, data, on, norm=norm)
 
 
 @row("fft.rfft", where="signal.rfft")
@@ -69,10 +69,10 @@ def irfft(data: Any, n: int | None = None, *, norm: str = "backward", on: str | 
     >>> irfft([0.0, 2.0, 0.0]).tolist()
     [1.0, 0.0, -1.0, 0.0]
     """
-    return _transformed("signal.irfft", _irfft, data, on, n=n, norm=norm)
+    return _transform("signal.irfft", _irfft, data, on, n=n, norm=norm)
 
 
-def _transformed(where: str, twin: Callable[..., Any], data: Any, on: str | Device | None, **options: Any) -> Any:
+def _transform(where: str, twin: Callable[..., Any], data: Any, on: str | Device | None, **options: Any) -> Any:
     """Return what a transform of tensors makes; ArgumentError for a tensor that may be meant as pairs of parts."""
     if isinstance(data, Tensor) and data.shape[-1:] == (2,) and not data.dtype.is_complex:
         raise ArgumentError(

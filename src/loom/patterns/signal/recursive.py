@@ -135,10 +135,10 @@ def _filter(
     order, options = len(a) - 1, {"axis": axis, "backwards": backwards, "feedback": bool(a[1:].any()), "on": on}
     names = ("data", "b", "a", "state")
     operands = [data, b, a] if state is None or not order else [data, b, a, state]
-    return answer(where, _filtered, operands, options, names, apart=(1, 2, 3))
+    return answer(where, _filter_rows, operands, options, names, apart=(1, 2, 3))
 
 
-def _filtered(
+def _filter_rows(
     x: Tensor, b: Tensor, a: Tensor, state: Tensor | None = None, *, axis: int, backwards: bool,
     feedback: bool,
 ) -> Tensor:  # fmt: skip

@@ -172,7 +172,7 @@ def resample(data: Any, size: int, *, on: str | Device | None = None) -> Any:
     x = given if given.dtype.kind == "c" else read_rows(where, data, on)
     n, kept = x.shape[-1], min(number, x.shape[-1])
     if x.dtype.kind == "c":
-        return as_given(data, ifft(_moved(fft(x, on=on), n, number) * (number / n), on=on).astype(x.dtype))
+        return as_given(data, ifft(_resize_spectrum(fft(x, on=on), n, number) * (number / n), on=on).astype(x.dtype))
     found = rfft(x, on=on)
     out = np.zeros((*x.shape[:-1], number // 2 + 1), found.dtype)
     out[..., : kept // 2 + 1] = found[..., : kept // 2 + 1]
@@ -181,7 +181,7 @@ def resample(data: Any, size: int, *, on: str | Device | None = None) -> Any:
     return as_given(data, np.asarray(irfft(out, number, on=on)) * x.dtype.type(number / n))
 
 
-def _moved(found: Any, n: int, number: int) -> Any:
+def _resize_spectrum(found: Any, n: int, number: int) -> Any:
     kept = min(n, number)
     out = np.zeros((*found.shape[:-1], number), found.dtype)
     out[..., : (kept + 1) // 2] = found[..., : (kept + 1) // 2]

@@ -47,10 +47,10 @@ def detrend(data: Any, kind: str = "linear", *, on: str | Device | None = None) 
     if not isinstance(kind, str) or kind not in _TRENDS:
         raise ArgumentError(f"{where}, kind", f"no trend is called {kind!r}", remedy=near_matches(str(kind), _TRENDS))
     x = read_rows(where, data, on)
-    return as_given(data, _detrended(x, kind, on))
+    return as_given(data, _detrend(x, kind, on))
 
 
-def _detrended(x: Any, kind: str, on: Any) -> Any:
+def _detrend(x: Any, kind: str, on: Any) -> Any:
     middle = np.asarray(mean(x, -1, on=on))[..., None]
     if kind == "constant" or x.shape[-1] < 2:
         return x - middle
@@ -64,7 +64,7 @@ def periodogram(data: Any, rate: float = 1.0, *, window: str = "boxcar", trend: 
                 scaling: str = "density", on: str | Device | None = None) -> Spectrum:  # fmt: skip
     """Return the power of a real signal (..., n) at n // 2 + 1 frequencies: one segment of ``welch``, all of it."""
     x = read_rows("signal.periodogram", data, on)
-    return _averaged("signal.periodogram", x, rate, window, x.shape[-1], 0, trend, scaling, on)
+    return _average("signal.periodogram", x, rate, window, x.shape[-1], 0, trend, scaling, on)
 
 
 def welch(data: Any, rate: float = 1.0, *, window: str = "hann", segment: int = 256, overlap: int | None = None,
@@ -79,7 +79,7 @@ def welch(data: Any, rate: float = 1.0, *, window: str = "hann", segment: int = 
     x = read_rows("signal.welch", data, on)
     size = min(whole(segment, "signal.welch, segment", least=1), x.shape[-1])
     shared = size // 2 if overlap is None else whole(overlap, "signal.welch, overlap", least=0)
-    return _averaged("signal.welch", x, rate, window, size, shared, trend, scaling, on)
+    return _average("signal.welch", x, rate, window, size, shared, trend, scaling, on)
 
 
 def spectrogram(data: Any, rate: float = 1.0, *, window: str = "hann", segment: int = 256, overlap: int | None = None,
@@ -99,7 +99,7 @@ def spectrogram(data: Any, rate: float = 1.0, *, window: str = "hann", segment: 
     return Spectrum(frequencies, np.ascontiguousarray(np.swapaxes(power, -1, -2)), times)
 
 
-def _averaged(
+def _average(
     where: str, x: Any, rate: float, window: str, size: int, shared: int, trend: Any, scaling: str, on: Any
 ) -> Spectrum:
     frequencies, power = _powers(where, x, rate, window, size, shared, trend, scaling, on)

@@ -168,18 +168,18 @@ def _cosine_sum(n: int, coefficients: Sequence[float]) -> Floats:
     for k, coefficient in enumerate(coefficients[1:], start=1):
         term = coefficient * cos_sin_of_ratio(half * k, n - 1)[0]
         total = total - term if k % 2 else total + term
-    return _mirrored(total, n)
+    return _mirror(total, n)
 
 
 def _bartlett(n: int) -> Floats:
-    return _mirrored(2.0 * np.arange((n + 1) // 2) / (n - 1), n)
+    return _mirror(2.0 * np.arange((n + 1) // 2) / (n - 1), n)
 
 
 def _kaiser(n: int, beta: float) -> Floats:
     half = np.arange((n + 1) // 2)
     # 1 - (2 k / (n - 1) - 1)^2 without its cancellation
     inside = (4.0 * half * (n - 1 - half)) / (float(n - 1) * float(n - 1))
-    return _mirrored(_bessel_i0(beta * np.sqrt(inside)) / _bessel_i0(np.array([beta])), n)
+    return _mirror(_bessel_i0(beta * np.sqrt(inside)) / _bessel_i0(np.array([beta])), n)
 
 
 def _bessel_i0(x: Floats) -> Floats:
@@ -192,7 +192,7 @@ def _bessel_i0(x: Floats) -> Floats:
     return total
 
 
-def _mirrored(half: Floats, n: int) -> Floats:
+def _mirror(half: Floats, n: int) -> Floats:
     return np.concatenate([half, half[: n // 2][::-1]])
 
 

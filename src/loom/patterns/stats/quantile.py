@@ -20,7 +20,7 @@ from loom.runtime.port.device import Device
 from loom.schedules.recorder import store
 from loom.tensor import Tensor
 from loom.tensor.ops.elementwise import cast
-from loom.tensor.ops.ordering import ordered
+from loom.tensor.ops.ordering import sort_last
 from loom.tensor.ops.views import permute, reshape
 from loom.tensor.record.draft import Draft
 from loom.tensor.record.graph import Node
@@ -69,7 +69,7 @@ def _of_rows(name: str, x: Tensor, q: np.ndarray[Any, Any], axis: int | None) ->
     if not q.size or not rows.results:
         return reshape(cast(flat[:, :0], result), shape)
     fractions = tuple(q.ravel().tolist())
-    return reshape(_BETWEEN([ordered(flat, descending=False)], (q.size * rows.results,), result, fractions), shape)
+    return reshape(_BETWEEN([sort_last(flat, descending=False)], (q.size * rows.results,), result, fractions), shape)
 
 
 @row(_quantile, where="stats.quantile")

@@ -10,7 +10,7 @@ from typing import Any
 from loom import tensor
 from loom.core.errors import ArgumentError, EmptyError
 from loom.core.given import is_int
-from loom.patterns.operand_kinds import counted
+from loom.patterns.operand_kinds import as_statistic
 from loom.patterns.tensor_rows import row
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
@@ -42,7 +42,7 @@ def _autocorrelation(data: Tensor, lags: int) -> Tensor:
 def _some(x: Tensor, where: str) -> Tensor:
     if not x.size:
         raise EmptyError(where, "no elements", expected="at least 1", got=0, remedy="Check for emptiness first")
-    return counted(x)
+    return as_statistic(x)
 
 
 @row(_minmax, where="stats.minmax")

@@ -21,12 +21,12 @@ from loom.runtime.chain.arguments import check_binding, on_another_device
 from loom.runtime.chain.extents import Array
 from loom.runtime.chain.kept import shares_memory
 from loom.runtime.chain.mirrors import as_data
-from loom.runtime.memory.order import tracked_at
+from loom.runtime.memory.order import is_tracked
 from loom.runtime.memory.storage import HostStorage, Storage, TypedStorage
 from loom.runtime.port.device import Device
 from loom.runtime.port.elements import Readable, Returning
 
-__all__ = ["CallBuffer", "listed", "operand"]
+__all__ = ["CallBuffer", "operand", "read_list"]
 
 _MOST_WORK = 10_000
 
@@ -93,7 +93,7 @@ class CallBuffer:
             self._home[...] = copy if self._cells is None else floats_of(copy, self._cells, self._home.dtype)
 
 
-def listed(given: Any, memory: Memory, where: str) -> Array:
+def read_list(given: Any, memory: Memory, where: str) -> Array:
     """Return a list, which only an input may be, as an array."""
     named = f"{where}, buffer {memory.name!r}"
     return read_as(given, memory.dtype.scalar if memory.fixed is None else memory.fixed.dtype, named)
@@ -142,7 +142,7 @@ def _of_host(array: Array, memory: Memory, where: str, device: Device, writes: b
     if array is not home and writes:
         found.returns_to(home, array, cells)
     if shares_memory(device):
-        if array is home and tracked_at(*found.extent):
+        if array is home and is_tracked(*found.extent):
             found.memory = HostStorage.adopt(array)
     else:
         found.move(device)

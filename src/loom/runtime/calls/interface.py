@@ -23,7 +23,7 @@ from loom.ir.kernel import Memory, Param
 from loom.ir.passes.limit import limit
 from loom.ir.verified import VerifiedKernel
 from loom.runtime.calls.knownlengths import Lengths, Settled
-from loom.runtime.chain.arguments import bound_shape, encode_params, verified_kernel
+from loom.runtime.chain.arguments import as_verified, bound_shape, encode_params
 from loom.runtime.chain.extents import groups_for, groups_of_call, lanes_along, lanes_to_limit, sizes_for
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Interface:
 
     def __init__(self, function: KernelFunction) -> None:
         self.where = f"kernel {function.name!r}"
-        self.kernel: VerifiedKernel = verified_kernel(function, self.where)
+        self.kernel: VerifiedKernel = as_verified(function, self.where)
         own = {**{m.name: m for m in self.kernel.bound}, **{p.name: p for p in self.kernel.given}}
         self.names = tuple(name for name in function.parameters if name in own)
         self.places = {name: place for place, name in enumerate(self.names)}
@@ -124,7 +124,7 @@ class Interface:
             self._trials = Trials(self.kernel)
         return self._trials
 
-    def limited(self) -> Interface:
+    def with_limit(self) -> Interface:
         """Return the same with a kernel that runs as many lanes as it is told: three numbers behind its own."""
         if self._limited is None:
             made = copy(self)
@@ -135,7 +135,7 @@ class Interface:
         return self._limited
 
     def limit(self, words: Sequence[int], lanes: Sequence[int]) -> list[int]:
-        """Return the words that ``limited`` takes."""
+        """Return the words that ``with_limit`` takes."""
         own = len(self.params)
         return [*words[:own], *lanes, *words[own:]]
 
@@ -173,13 +173,13 @@ class Interface:
 
     def words(self, values: Sequence[Any]) -> list[int]:
         """Return the parameters, then the lengths of what is bound, as 64-bit words; errors as of a dispatch."""
-        found = self._given(values)
+        found = self._words_of(values)
         if self.lengths:
             shapes = {m.name: bound_shape(m, _like(values[place]), self.where) for place, m in self.buffers if m.ndim}
             found += [shapes[p.extent[0]][p.extent[1]] for _, p in self.lengths if p.extent is not None]
         return found
 
-    def _given(self, values: Sequence[Any]) -> list[int]:
+    def _words_of(self, values: Sequence[Any]) -> list[int]:
         found: list[int] = []
         for place, param in self.params:
             value, dtype = values[place], param.dtype
@@ -195,13 +195,13 @@ class Interface:
                     pass
             elif kind is int and dtype.is_integer and dtype.minimum <= value <= dtype.maximum:
                 if value >> 31 and param in self.kernel.index_params:
-                    return self._encoded(values)  # which refuses it
+                    return self._encode(values)  # which refuses it
                 found.append(value & ((1 << dtype.bits) - 1))
                 continue
-            return self._encoded(values)
+            return self._encode(values)
         return found
 
-    def _encoded(self, values: Sequence[Any]) -> list[int]:
+    def _encode(self, values: Sequence[Any]) -> list[int]:
         given = [values[place] for place, _ in self.params]
         nothing = {m.name: (0,) * m.ndim for _, m in self.buffers if m.ndim}
         return encode_params(self.kernel, given, 1, self.where, nothing)[0].tolist()[: len(given)]
@@ -252,9 +252,9 @@ def form_of(
     if limit is None:
         settled = inside.standing(elements, words, groups)
         limit = None if settled.is_inside else spare
-        if limit is None or not inside.gains(interface.limited, elements, words, groups, limit):
+        if limit is None or not inside.gains(interface.with_limit, elements, words, groups, limit):
             return CallForm(interface, None, groups, settled, interface.trials.trial(elements, groups))
-    other = interface.limited()
+    other = interface.with_limit()
     settled = other.inside.standing(elements, other.limit(words, limit), groups)
     return CallForm(other, limit, groups, settled, other.trials.trial(elements, groups))
 

@@ -26,14 +26,14 @@ from loom.ir.interp import current_debug
 from loom.ir.kernel import Access, Memory
 from loom.ir.records import record_of
 from loom.runtime.borrowed import home_of_others
-from loom.runtime.calls.data import CallBuffer, listed, operand
+from loom.runtime.calls.data import CallBuffer, operand, read_list
 from loom.runtime.calls.interface import MISSING, SETTINGS, CallForm, Interface, interface_of
 from loom.runtime.calls.native import offer
 from loom.runtime.chain.extents import Array
 from loom.runtime.chain.generics import instance_of
 from loom.runtime.chain.kept import Kept, NumberPlace, find_kept, keep, shares_memory
 from loom.runtime.chain.record import Chain
-from loom.runtime.memory.order import tracked_at
+from loom.runtime.memory.order import is_tracked
 from loom.runtime.memory.storage import HostSlot, ShapedStorage
 from loom.runtime.port.device import Device
 from loom.runtime.port.elements import Readable
@@ -68,7 +68,7 @@ def launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, Any
     values = interface.bind(args, named)
     for place, memory in interface.buffers:
         if is_list(values[place]) and not memory.access.writes:
-            values[place] = listed(values[place], memory, interface.where)
+            values[place] = read_list(values[place], memory, interface.where)
     left_out = _left_out(interface, values, settings)
     arrays = [values[place] for place, _ in interface.buffers if isinstance(values[place], Readable)]
     if left_out:
@@ -118,7 +118,7 @@ def _again(
             return None
         start = array.__array_interface__["data"][0]
         stop = start + array.nbytes
-        if tracked_at(start, stop):
+        if is_tracked(start, stop):
             return None
         for other, (low, high) in enumerate(ends):
             if start < high and low < stop and (writes or interface.written[other]):

@@ -27,15 +27,15 @@ from loom.ir.verified import VerifiedKernel
 from loom.runtime.memory.storage import Storage, TypedStorage
 from loom.runtime.port.device import Device
 from loom.runtime.port.elements import Readable
-from loom.runtime.port.known import recalled
+from loom.runtime.port.known import recall
 
-__all__ = ["bound_shape", "check_binding", "encode_params", "on_another_device", "verified_kernel"]
+__all__ = ["as_verified", "bound_shape", "check_binding", "encode_params", "on_another_device"]
 
 
-def verified_kernel(kernel: Any, where: str) -> VerifiedKernel:
+def as_verified(kernel: Any, where: str) -> VerifiedKernel:
     """Return the verified form of whatever names a kernel, SPIR-V included; DTypeError for anything else."""
     if isinstance(kernel, KernelFunction):
-        return recalled(kernel)
+        return recall(kernel)
     if isinstance(kernel, VerifiedKernel):
         return kernel
     if isinstance(kernel, Kernel):

@@ -26,7 +26,7 @@ from loom.runtime.memory.storage import HostSlot, HostStorage, Storage
 from loom.runtime.port.device import Device, DirectDispatch
 from loom.runtime.port.profile import active_profile
 
-__all__ = ["Kept", "KeptPrograms", "NumberPlace", "find_kept", "keep", "kept_programs", "shares_memory"]
+__all__ = ["Kept", "KeptPrograms", "NumberPlace", "find_kept", "keep", "program_cache", "shares_memory"]
 
 _MOST_KEPT = 512
 _MOST_NBYTES = 256 << 20
@@ -233,7 +233,7 @@ class KeptPrograms:
 _programs = KeptPrograms()
 
 
-def kept_programs() -> KeptPrograms:
+def program_cache() -> KeptPrograms:
     """Return the programs that this process keeps."""
     return _programs
 
@@ -245,13 +245,13 @@ def keep(key: Hashable, device: Device, make: Callable[[], Kept]) -> Kept:
     after a loss is not.
     """
     whole = _whole(key, device)
-    programs = kept_programs()
+    programs = program_cache()
     return programs.find(whole) or programs.put(whole, make())
 
 
 def find_kept(key: Hashable, device: Device) -> Kept | None:
     """Return the program kept for ``key`` on ``device`` (see ``keep``), None if there is none."""
-    return kept_programs().find(_whole(key, device))
+    return program_cache().find(_whole(key, device))
 
 
 def _whole(key: Hashable, device: Device) -> Hashable:
@@ -259,4 +259,4 @@ def _whole(key: Hashable, device: Device) -> Hashable:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: kept_programs().after_fork())
+    os.register_at_fork(after_in_child=lambda: program_cache().after_fork())

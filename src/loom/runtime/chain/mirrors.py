@@ -17,7 +17,7 @@ from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_array, is_scalar
 from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Memory
-from loom.runtime.borrowed import borrowed
+from loom.runtime.borrowed import borrow
 from loom.runtime.memory.storage import HostStorage, Storage
 from loom.runtime.port.device import Device
 from loom.runtime.port.elements import Readable
@@ -34,7 +34,7 @@ def as_data(given: Any, memory: Memory, where: str) -> Any:
         return np.asarray(given) if memory.record and given.dtype.names else plain(given, where)
     if isinstance(given, Readable) or hasattr(given, "extent"):
         return given
-    found = borrowed(given, where, writes=memory.access.writes)
+    found = borrow(given, where, writes=memory.access.writes)
     if found is not None:
         return found
     if is_scalar(given) or not (hasattr(given, "__dlpack__") or hasattr(given, "__array_interface__")):

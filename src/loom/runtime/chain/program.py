@@ -72,7 +72,7 @@ class Submission(ProcessBound):
         watch = self._watch
         if not self._inner.wait(0.0):
             if watch is not None:
-                watch.seen()
+                watch.note_wait()
             return False
         if watch is not None:
             watch.over(at_once=False)
@@ -265,7 +265,7 @@ class Program(ProcessBound):
                     if begun is None and watch is not None:
                         watch.drop()
                 submission = Submission(found, self.name, self._timeline, watch)
-                self._started(submission.number)
+                self._note_start(submission.number)
             return submission
 
     def enter(self) -> Use:
@@ -322,7 +322,7 @@ class Program(ProcessBound):
         def begin(begun: DeviceSubmission) -> None:
             nonlocal inner, number
             inner, number = begun, timeline.enter(begun)
-            self._started(number)
+            self._note_start(number)
             if moving is not None:
                 moving.close()
 
@@ -344,7 +344,7 @@ class Program(ProcessBound):
                 begun, use = use, None
             assert inner is not None
             _finish(inner)
-            begun.ended(inner)
+            begun.note_end(inner)
             timeline.report(number)
             if watch is not None:
                 watch.over(at_once=True)
@@ -388,7 +388,7 @@ class Program(ProcessBound):
         def begin(begun: DeviceSubmission) -> None:
             nonlocal late, number
             late, number = begun, timeline.enter(begun)
-            self._started(number)
+            self._note_start(number)
 
         assert self._in_place is not None
         timeline.promises.wait()
@@ -424,7 +424,7 @@ class Program(ProcessBound):
                 timeline.bring_back(self.moves)
             self.moves.push(is_loose=self._guarantee is Guarantee.FAST)
 
-    def _started(self, number: int) -> None:
+    def _note_start(self, number: int) -> None:
         self.latest = number
         if self.moves is not None:
             self._timeline.owed.append((number, self.moves))

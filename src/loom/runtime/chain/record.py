@@ -22,11 +22,11 @@ from loom.core.tracebacks import brief, brief_class, brief_context
 from loom.ir.kernel import Access, Memory, Space
 from loom.ir.verified import VerifiedKernel
 from loom.runtime.chain.arguments import (
+    as_verified,
     bound_shape,
     check_binding,
     encode_params,
     on_another_device,
-    verified_kernel,
 )
 from loom.runtime.chain.extents import groups_for
 from loom.runtime.chain.generics import instance_of
@@ -253,7 +253,7 @@ class Chain(ProcessBound):
         indirect: tuple[Storage, int] | None,
     ) -> None:
         kernel = instance_of(kernel, buffers, f"{self.name}.dispatch")
-        verified = verified_kernel(kernel, f"{self.name}.dispatch")
+        verified = as_verified(kernel, f"{self.name}.dispatch")
         where = f"{self.name}.dispatch of {verified.name!r}"
         self._check_guarantee(verified, where)
         if isinstance(verified, ForeignKernel):
@@ -348,12 +348,12 @@ class Chain(ProcessBound):
         plan = make_plan(self._segments, self._guarantee(guarantee))
         doubts = _meetings().doubts_of(self._doubts, plan) if self._doubts else ()
         program = Program(
-            self.device.build(plan), plan, self.timeline, self.name, self._mirrors.take(self._written()), doubts
+            self.device.build(plan), plan, self.timeline, self.name, self._mirrors.take(self._storage_written()), doubts
         )
         self._segments, self._doubts = [], []
         return program
 
-    def _written(self) -> list[Storage]:
+    def _storage_written(self) -> list[Storage]:
         """Return the storage that what was recorded writes."""
         return [
             binding.storage

@@ -26,9 +26,9 @@ __all__ = [
     "Uses",
     "enter",
     "is_settled",
+    "is_tracked",
     "settle_uses",
     "touching",
-    "tracked_at",
     "uses_at",
 ]
 
@@ -86,7 +86,7 @@ class Use:
         if gate is not None:
             gate.release()
 
-    def ended(self, run: _Ends) -> None:
+    def note_end(self, run: _Ends) -> None:
         """Take note that a run is over, if it is the last that began: nobody has to ask it."""
         found = self._run
         if found is not None and found() is run:
@@ -292,7 +292,7 @@ def _ranges_at(start: int, stop: int) -> tuple[int, int]:
     return bisect_right(BOUNDS, start) // 2, (bisect_left(BOUNDS, stop) + 1) // 2
 
 
-def tracked_at(start: int, stop: int) -> bool:
+def is_tracked(start: int, stop: int) -> bool:
     """Tell whether a program is bound to memory of the caller between two addresses."""
     if not BOUNDS:
         return False

@@ -38,7 +38,7 @@ class Needs:
             found.update(dict.fromkeys(self._readers.get(resource) or self._writers.get(resource, ())))
         return list(found)
 
-    def done_by(self, dispatch: Dispatch, nodes: Sequence[int]) -> None:
+    def note_nodes(self, dispatch: Dispatch, nodes: Sequence[int]) -> None:
         """Take note which nodes do a dispatch; none: it does nothing."""
         if not nodes:
             return

@@ -23,7 +23,7 @@ from loom.ir.verified import VerifiedKernel
 from loom.runtime.port.cache import ArtifactCache, cache_folder
 from loom.targets.base import Artifact, compiler_fingerprint, hash_sources
 
-__all__ = ["KnownKernel", "recalled"]
+__all__ = ["KnownKernel", "recall"]
 
 _LIBRARY = "loom.kernels."
 _KIND = "known apart"
@@ -62,7 +62,7 @@ def _buffer(name: str, dtype: str, access: str, ndim: int, record: str, data: st
     return Memory(name, lookup(dtype), Space.BUFFER, None, Access(access), ndim, record, held)
 
 
-def recalled(function: KernelFunction) -> VerifiedKernel:
+def recall(function: KernelFunction) -> VerifiedKernel:
     """Return a kernel as verified: a kernel of the library from what is known of it, where that is kept."""
     found = _met.get(function)  # also if it was translated since: its hash is known
     if found is not None:

@@ -219,7 +219,7 @@ class Watch:
         run = None if self.inner is None else self.inner()
         return self.inner is not None and (run is None or run.wait(0.0))
 
-    def seen(self) -> None:
+    def note_wait(self) -> None:
         """The submission is under way still."""
         self._seen = time.perf_counter()
 

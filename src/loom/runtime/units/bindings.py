@@ -102,7 +102,7 @@ class Area:
         self.check_range(start, size * self.step, where)
         if self.record is not None:
             value = np.asarray(value)
-            one = self.taken(value.reshape(-1)[:2], named)
+            one = self.as_data(value.reshape(-1)[:2], named)
         else:
             one = as_data(value if np.ndim(value) else [value], self.dtype, named)
         lanes = self.dtype.lanes if self.dtype is not None else 1
@@ -114,7 +114,7 @@ class Area:
         whole = np.broadcast_to(one.reshape(-1), (size, lanes))
         return start, np.ascontiguousarray(whole).reshape(-1).view(np.uint8)
 
-    def taken(self, data: Any, where: str) -> np.ndarray[Any, Any]:
+    def as_data(self, data: Any, where: str) -> np.ndarray[Any, Any]:
         """Return what is to be written as a contiguous array of the binding's type."""
         if self.record is None:
             return as_data(data, self.dtype, where)
@@ -182,11 +182,11 @@ class Bindings:
             and len(spec) == 2
             and isinstance(spec[0], (DType, np.dtype, type, str))
         ):
-            self._areas[name] = self._typed(name, spec[0], spec[1], where)
+            self._areas[name] = self._area_of_type(name, spec[0], spec[1], where)
         else:
             self._areas[name] = self._fill(name, spec, read_only=False)
 
-    def _typed(self, name: str, kind: Any, size: Any, where: str) -> Area:
+    def _area_of_type(self, name: str, kind: Any, size: Any, where: str) -> Area:
         """Return zeroed memory of a type, a numpy dtype or a class of records, and of a size or a shape."""
         text = "a number of elements, at least 0"
         shape = tuple(as_count(n, where, "size", text) for n in (size if is_list(size) else (size,)))

@@ -24,7 +24,7 @@ from loom.runtime.port.budget import LEDGER
 from loom.runtime.port.cache import cache_folder
 from loom.storage.atomic import replace_file
 
-__all__ = ["document", "publish", "publish_if_asked", "published"]
+__all__ = ["document", "list_processes", "publish", "publish_if_asked"]
 
 _QUERY, _STILL_ACTIVE = 0x1000, 259
 """PROCESS_QUERY_LIMITED_INFORMATION, and the exit code of what has not ended, of Windows."""
@@ -110,7 +110,7 @@ def _path(process: int) -> Path:
     return cache_folder() / "monitor" / f"{process}.json"
 
 
-def published() -> list[dict[str, Any]]:
+def list_processes() -> list[dict[str, Any]]:
     """Return what the processes of this user show now, the oldest first; files of those that died are removed."""
     found: list[dict[str, Any]] = []
     folder = cache_folder() / "monitor"

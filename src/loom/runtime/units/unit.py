@@ -24,7 +24,7 @@ from loom.core.numerics import Guarantee
 from loom.core.process.bound import ProcessBound
 from loom.core.process.forks import renew_after_forks
 from loom.core.tracebacks import brief, brief_class, brief_context
-from loom.runtime.chain.arguments import verified_kernel
+from loom.runtime.chain.arguments import as_verified
 from loom.runtime.chain.program import Program
 from loom.runtime.chain.record import Chain
 from loom.runtime.chain.timeline import Timeline
@@ -149,7 +149,7 @@ class Unit(ProcessBound):
         with self._lock:
             self._alive("bound")
             kernel = self._bindings.instance(kernel, bind, f"{self.name}.bound")
-            return self._bindings.names(verified_kernel(kernel, f"{self.name}.bound"), bind)
+            return self._bindings.names(as_verified(kernel, f"{self.name}.bound"), bind)
 
     def write(self, data: Any, offset: int = 0, *, binding: str = "globals") -> None:
         """Copy ``data`` into a binding, after what was launched before and for every later launch.
@@ -168,7 +168,7 @@ class Unit(ProcessBound):
         """
         with self._lock:
             area = self._area(binding, "write")
-            array = area.taken(data, f"{self.name}.write to {binding!r}")
+            array = area.as_data(data, f"{self.name}.write to {binding!r}")
             area.check_range(offset, array.nbytes, f"{self.name}.write")
         with self.turn("write"):
             area.storage.write(offset * area.step, array.reshape(-1).view(np.uint8))
@@ -361,7 +361,7 @@ class Unit(ProcessBound):
             chain.dispatch_indirect(kernel, self._buffers(kernel, bind), params, area.storage, start * area.step)
 
     def _buffers(self, kernel: Any, bind: Mapping[str, str] | None) -> list[Storage | ShapedStorage]:
-        return self._bindings.resolve(verified_kernel(kernel, f"{self.name}.dispatch"), bind)
+        return self._bindings.resolve(as_verified(kernel, f"{self.name}.dispatch"), bind)
 
     @brief_context
     def repeat(self, repeats: int, params: Any = None) -> Generator[Segment, None, None]:

@@ -22,7 +22,7 @@ from loom.kernels.linalg.symmetric import (
     tridiagonal_column,
     write_vectors,
 )
-from loom.kernels.linalg.vectors import TILE, transposed
+from loom.kernels.linalg.vectors import TILE, transpose_tiles
 from loom.schedules.linalg.elimination import Columns
 from loom.schedules.recorder import Recorder
 
@@ -47,7 +47,7 @@ ROUNDS = STEPS + 1
 def side_by_side(chain: Recorder, element: DType, source: Any, out: Any, batch: int, size: int) -> None:
     """Record ``batch`` rows of ``size`` elements becoming columns: element k of all rows side by side."""
     groups = -(-size // TILE), -(-batch // TILE), 1
-    chain.dispatch(transposed(element), [source, out], [batch, size], groups=groups)
+    chain.dispatch(transpose_tiles(element), [source, out], [batch, size], groups=groups)
 
 
 def record_eigen(chain: Recorder, source: Any, out: Any, element: DType, batch: int, n: int, *, vectors: bool) -> None:

@@ -225,7 +225,7 @@ def _compare(a: Arithmetic, s: Instr, args: list[int]) -> int:
     if name in _ORDER:
         if dtype.is_float:
             return a.test("FOrd" + _ORDER[name], *args)
-        first = a.hidden(args[0], dtype) if a.knowledge.may_wrap(s) else args[0]
+        first = a.hide(args[0], dtype) if a.knowledge.may_wrap(s) else args[0]
         return a.compare_order(_ORDER[name], dtype, first, args[1])
     equal = name == "eq"
     if dtype.is_bool:
@@ -237,7 +237,7 @@ def _compare(a: Arithmetic, s: Instr, args: list[int]) -> int:
 
 @_emits("select")
 def _select(a: Arithmetic, s: Instr, args: list[int]) -> int:
-    return a.select(args[0], a.chosen(args[1], s.args[1]), a.chosen(args[2], s.args[2]), s.type)
+    return a.select(args[0], a.opaque_choice(args[1], s.args[1]), a.opaque_choice(args[2], s.args[2]), s.type)
 
 
 @_emits("bitcast")
@@ -245,11 +245,11 @@ def _bitcast(a: Arithmetic, s: Instr, args: list[int]) -> int:
     if s.args[0].type.is_float == s.type.is_float:
         return args[0]
     found = a.cast(args[0], s.type)
-    return a.made_float(found, s) if s.type.is_float else found
+    return a.opaque_float(found, s) if s.type.is_float else found
 
 
 @_emits("convert")
 def _convert(a: Arithmetic, s: Instr, args: list[int]) -> int:
     source, target = s.args[0].type, s.type
     found = convert(a, args[0], source, target)
-    return a.made_float(found, s) if source.is_integer and target.is_float else found
+    return a.opaque_float(found, s) if source.is_integer and target.is_float else found

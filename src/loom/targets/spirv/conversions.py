@@ -23,7 +23,7 @@ def convert(a: Arithmetic, x: int, source: DType, target: DType) -> int:
         zero = a.constant(0, source)
         return a.test("FUnordNotEqual" if source.is_float else "INotEqual", x, zero)
     if source.is_bool:
-        one = a.hidden_constant(constant_bits(1.0, target), target) if target.is_float else a.constant(1, target)
+        one = a.opaque_constant(constant_bits(1.0, target), target) if target.is_float else a.constant(1, target)
         return a.select(x, one, a.constant(0, target), target)
     if source.is_integer and target.is_integer:
         return resize(a, x, source, target)
@@ -46,7 +46,7 @@ def resize(a: Arithmetic, x: int, source: DType, target: DType) -> int:
 
 def _mask(a: Arithmetic, x: int, source: DType) -> int:
     """Return a narrow integer, as it was loaded, in 32 bits: by a mask that only the host knows (see ADR 10)."""
-    mask = a.op("BitwiseXor", u32, a.constant((1 << source.bits) - 1, u32), a.hidden_zero())
+    mask = a.op("BitwiseXor", u32, a.constant((1 << source.bits) - 1, u32), a.opaque_zero())
     word = a.op("BitwiseAnd", u32, a.m.value("UConvert", a.type_of(u32), x), mask)
     if not source.is_signed:
         return word

@@ -88,7 +88,7 @@ class Identity:
             return self.a.cast(both, dtype) if dtype.is_float else both
         return self.a.cast(word, dtype) if dtype.is_float else word
 
-    def hidden_zero(self) -> int:
+    def opaque_zero(self) -> int:
         """Return a word that is 0, which only the host knows: a dispatch's number has 31 bits."""
         if "zero" not in self._known:
             number = self.word(self.layout.number)

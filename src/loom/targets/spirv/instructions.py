@@ -29,7 +29,7 @@ class Arithmetic:
     def __init__(self, module: Module, features: Features) -> None:
         self.m = module
         self.features = features
-        self.hidden_zero: Callable[[], int]
+        self.opaque_zero: Callable[[], int]
         """Returns a word that is 0, which no compiler knows; set by whoever knows what a dispatch is given."""
         self.knowledge: Knowledge
         self._hidden: dict[tuple[int, DType], int] = {}
@@ -54,15 +54,15 @@ class Arithmetic:
         if dtype.is_bool:
             return self.m.truth(bool(bits))
         if dtype.is_float and not self.features.exact_literals:
-            return self.hidden_constant(bits, dtype)
+            return self.opaque_constant(bits, dtype)
         return self.m.constant(self.type_of(dtype), bits, dtype.bits)
 
-    def hidden_constant(self, bits: int, dtype: DType) -> int:
+    def opaque_constant(self, bits: int, dtype: DType) -> int:
         """Return a float whose bits no compiler knows, made once at the function's start."""
         found = self._hidden.get((bits, dtype))
         if found is None:
             m, carrier = self.m, self.type_of(carrier_of(dtype))
-            word = self.hidden_zero()
+            word = self.opaque_zero()
             zero = word if dtype.bits == 32 else m.early("UConvert", carrier, word)
             mixed = m.early("BitwiseOr", carrier, m.constant(carrier, bits, dtype.bits), zero)
             found = self._hidden[bits, dtype] = m.early("Bitcast", self.type_of(dtype), mixed)
@@ -74,30 +74,30 @@ class Arithmetic:
         if dtype.is_float and name in ("FAdd", "FSub", "FMul", "FDiv") and not self.features.no_fast_math:
             self.m.decorate(found, "NoContraction")
         if name == "FMul" and not self.features.uncontracted:
-            return self.hidden(found, dtype)
+            return self.hide(found, dtype)
         return found
 
-    def hidden(self, value: int, dtype: DType) -> int:
+    def hide(self, value: int, dtype: DType) -> int:
         """Return a number of 32 or 64 bits as it is, in a way that no compiler sees through.
 
         By "or", since "xor" with the same word would show what was hidden before.
         """
         carrier = carrier_of(dtype)
-        word = self.hidden_zero()
+        word = self.opaque_zero()
         zero = word if dtype.bits == 32 else self.m.value("UConvert", self.type_of(u64), word)
         if not dtype.is_float:
             return self.op("BitwiseOr", carrier, value, zero)
         return self.cast(self.op("BitwiseOr", carrier, self.cast(value, carrier), zero), dtype)
 
-    def made_float(self, value: int, s: Instr) -> int:
+    def opaque_float(self, value: int, s: Instr) -> int:
         """Return a float made of an integer, hidden where a driver computes wrongly with one it may know."""
         if self.features.exact_literals or self.knowledge.is_opaque(s):
             return value
-        return self.hidden(value, s.type)
+        return self.hide(value, s.type)
 
-    def chosen(self, value: int, s: Instr) -> int:
+    def opaque_choice(self, value: int, s: Instr) -> int:
         """Return what is chosen, kept in a variable or stored, hidden if a driver may know it to be 1.0 or -1.0."""
-        return self.hidden(value, s.type) if self.knowledge.may_be_one(s) else value
+        return self.hide(value, s.type) if self.knowledge.may_be_one(s) else value
 
     def leading_zeros(self, value: int, dtype: DType) -> int:
         """Return how many of the highest bits of a 32- or 64-bit integer are 0."""

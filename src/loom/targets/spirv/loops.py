@@ -119,7 +119,7 @@ class ModuleLoops(LoopWalk[int]):
         m, kind = self.m, self.m.u32()
         if self.flags is None:
             self.flags = m.local(m.declare("TypeArray", kind, m.word(self.most_flags())))
-        at = m.early("IAdd", kind, self.identity.hidden_zero(), m.word(self.next_flag()))
+        at = m.early("IAdd", kind, self.identity.opaque_zero(), m.word(self.next_flag()))
         return m.early("AccessChain", m.pointer("Function", kind), self.flags, at)
 
     def _turn(self, test: Callable[[], int], body: Callable[[], bool], leave: int, ended: int | None) -> bool:

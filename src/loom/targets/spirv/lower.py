@@ -91,7 +91,7 @@ class Function(ModuleLoops):
         most = (0, 0, 0) if self.heap_arrays else features.most_groups  # with a heap, groups may come in turns
         self.layout = push_layout(kernel, replace(features, most_groups=most))
         self.identity = Identity(self.m, self.a, kernel, self.layout)
-        self.a.hidden_zero = self.identity.hidden_zero
+        self.a.opaque_zero = self.identity.opaque_zero
         self.a.knowledge = Knowledge(kernel)
         self.messages = Messages(self.m, self.a, self.identity, kernel)
         self.memory = MemoryAccess(self.m, self.a, self.messages, bounds)
@@ -219,7 +219,7 @@ class Function(ModuleLoops):
 
     def set(self, s: Instr, value: int) -> None:
         """Write an assignment to a variable."""
-        self.m.emit("Store", self.slots[s.attr], self.a.chosen(value, s.args[0]))
+        self.m.emit("Store", self.slots[s.attr], self.a.opaque_choice(value, s.args[0]))
 
     def leave(self, s: Return | Break | Continue) -> bool:
         """Write what ends a block."""
@@ -242,10 +242,10 @@ class Function(ModuleLoops):
             found = self.memory.load(s, memory, args[0])
             zeroed = memory.space is not Space.BUFFER and self.bounds is not Bounds.TRUSTED
             if zeroed and s.type.is_float and not self.features.exact_literals:
-                found = self.a.hidden(found, s.type)
+                found = self.a.hide(found, s.type)
             self.values[s] = found
         elif s.op.name == "store":
-            self.memory.store(s, memory, args[0], self.a.chosen(args[1], s.args[1]))
+            self.memory.store(s, memory, args[0], self.a.opaque_choice(args[1], s.args[1]))
         elif s.op.name == "tile_product":
             assert self.tiles is not None
             self.values[s] = self.tiles.product(s, partial(self.memory.pointer, memory), *args)

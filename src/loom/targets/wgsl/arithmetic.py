@@ -42,7 +42,7 @@ class Arithmetic:
             args = [self.named(args[0]), *args[1:]]
         return EMIT[s.op.name](self, s, args)
 
-    def chosen(self, value: str, s: Instr) -> str:
+    def opaque_choice(self, value: str, s: Instr) -> str:
         """Return what is chosen, kept in a variable or stored, hidden if a driver may know it to be 1.0 or -1.0."""
         if s.op.name == "const" and s.type.bits == 64:
             known = s.attr & 0xFFFFFFFF in _UNITS or s.attr >> 32 in _UNITS
@@ -50,7 +50,7 @@ class Arithmetic:
             known = self.knowledge.may_be_one(s)
         return hide(value, s.type) if known else value
 
-    def made_float(self, value: str, s: Instr) -> str:
+    def opaque_float(self, value: str, s: Instr) -> str:
         """Return a float made of an integer, hidden if a compiler may know it."""
         return value if self.knowledge.is_opaque(s) else hide(value, s.type)
 
@@ -215,22 +215,22 @@ def _equal(dtype: DType, args: list[str]) -> str:
 def _select(a: Arithmetic, s: Instr, args: list[str]) -> str:
     if s.type.is_bool:
         return f"select({args[2]}, {args[1]}, {args[0]})"
-    return f"select({a.chosen(args[2], s.args[2])}, {a.chosen(args[1], s.args[1])}, {args[0]})"
+    return f"select({a.opaque_choice(args[2], s.args[2])}, {a.opaque_choice(args[1], s.args[1])}, {args[0]})"
 
 
 @_emits("bitcast")
 def _bitcast(a: Arithmetic, s: Instr, args: list[str]) -> str:
-    return a.made_float(args[0], s) if s.type.is_float and not s.args[0].type.is_float else args[0]
+    return a.opaque_float(args[0], s) if s.type.is_float and not s.args[0].type.is_float else args[0]
 
 
 @_emits("convert")
 def _convert(a: Arithmetic, s: Instr, args: list[str]) -> str:
     source, target = s.args[0].type, s.type
-    found = _converted(a, args[0], source, target)
-    return a.made_float(found, s) if source.is_integer and target.is_float else found
+    found = _conversion(a, args[0], source, target)
+    return a.opaque_float(found, s) if source.is_integer and target.is_float else found
 
 
-def _converted(a: Arithmetic, x: str, source: DType, target: DType) -> str:
+def _conversion(a: Arithmetic, x: str, source: DType, target: DType) -> str:
     if source == target:
         return x
     if target.is_bool:

@@ -141,7 +141,7 @@ class Function(TextLoops):
 
     def set(self, s: Instr, value: str) -> None:
         """Write an assignment to a variable."""
-        self.t.emit(f"{self.variables[s.attr]} = {self.chosen(value, s.args[0])};")
+        self.t.emit(f"{self.variables[s.attr]} = {self.opaque_choice(value, s.args[0])};")
 
     def leave(self, s: Return | Break | Continue) -> bool:
         """Write what ends a block."""
@@ -156,9 +156,9 @@ class Function(TextLoops):
             self.t.emit("continue;")
         return False
 
-    def chosen(self, value: str, s: Instr) -> str:
+    def opaque_choice(self, value: str, s: Instr) -> str:
         """Return what is kept, hidden where a driver may know too much of it."""
-        return value if s.type.is_bool else self.a.chosen(value, s)
+        return value if s.type.is_bool else self.a.opaque_choice(value, s)
 
     def access(self, s: Instr, args: list[str]) -> None:
         """Write a load, a store or an atomic operation."""
@@ -170,7 +170,7 @@ class Function(TextLoops):
                 found = self.t.let(hide(found, s.type))  # it may never have been stored to, and be zero
             self.values[s] = found
         elif s.op.name == "store":
-            self.memory.store(s, memory, args[0], self.chosen(args[1], s.args[1]))
+            self.memory.store(s, memory, args[0], self.opaque_choice(args[1], s.args[1]))
         else:
             self.values[s] = self.memory.atomic(s, memory, args[0], args[1:])
 

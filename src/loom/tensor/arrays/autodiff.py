@@ -20,7 +20,7 @@ from loom.tensor.ops.joining import PLACE, concat
 from loom.tensor.ops.parts import JOIN, join, part_of
 from loom.tensor.ops.precision import precision
 from loom.tensor.ops.views import ROUTE, broadcast_to, routed
-from loom.tensor.record.graph import Node, NodeKind, TensorOp, ancestors, held_by, make, require_tensor
+from loom.tensor.record.graph import Node, NodeKind, TensorOp, ancestors, make, require_tensor, tensors_of
 from loom.tensor.record.vjps import derivative
 
 __all__ = ["checkpoint", "grad"]
@@ -133,7 +133,7 @@ def _spread(node: Any, g: Any, leading: set[int], parts: dict[int, list[Any]]) -
             got=f"{node.op.name} of shape {node.shape}",
             remedy="Use tensor.detach to leave it out",
         )
-    if node.op is ROUTE and any(x.serial > node.serial for x in held_by(node.attributes[0])):
+    if node.op is ROUTE and any(x.serial > node.serial for x in tensors_of(node.attributes[0])):
         raise ArgumentError(
             "tensor.grad", "a tensor that a derivative needs was assigned to since", expected="the elements it had",
             got=f"others, on the way through {node.recipe()}", remedy="Assign to a copy of it: x.copy()",

@@ -21,7 +21,7 @@ from loom.core.given import flag, items
 from loom.core.numbers import whole
 from loom.core.numerics import MATMUL_BLOCK
 from loom.core.promotion import promote
-from loom.kernels.types import PRODUCTS, held_type
+from loom.kernels.types import PRODUCTS, compute_type
 from loom.tensor.arrays.autodiff import grad
 from loom.tensor.arrays.functions import maximum
 from loom.tensor.arrays.tensor import Tensor, array
@@ -115,7 +115,7 @@ def _convolve_groups(x: Tensor, weight: Tensor, stride: Any, padding: Any, dilat
     result = PRODUCTS.get(x.dtype, (x.dtype,))[0]
     if precision_of(None, x.dtype, "convolve") or math.prod(weight.shape[:d]) > MATMUL_BLOCK:
         return _single_channels_multiplied(found, weight, groups, result)
-    wide = held_type(result) if result.storage_only else result
+    wide = compute_type(result) if result.storage_only else result
     found, weight = found.astype(wide), weight.astype(wide)
     total: Any = 0
     for at in np.ndindex(*weight.shape[:d]):
@@ -156,7 +156,7 @@ def _correlate(x: Tensor, weight: Tensor, steps: Sequence[int], gaps: Sequence[i
     d, k = weight.ndim - 2, math.prod(weight.shape[:-1])
     result = x.dtype
     if result.storage_only:
-        x, weight = x.astype(held_type(result)), weight.astype(held_type(result))
+        x, weight = x.astype(compute_type(result)), weight.astype(compute_type(result))
     rows = _rows(x, weight.shape[:d], steps, gaps)
     product = product_of_rows(rows, reshape(weight, (k, weight.shape[-1])), d + 1)
     return product.astype(result) if result.storage_only else product
@@ -166,7 +166,7 @@ def _weight_gradient(padded: Tensor, weight: Tensor, g: Tensor, steps: Sequence[
     d, filters = weight.ndim - 2, weight.shape[-1]
     result = g.dtype
     if result.storage_only:
-        padded, g = padded.astype(held_type(result)), g.astype(held_type(result))
+        padded, g = padded.astype(compute_type(result)), g.astype(compute_type(result))
     rows = _rows(padded, weight.shape[:-2], steps, gaps)
     columns = permute(rows, (*range(d + 1, 2 * d + 2), *range(d + 1)))
     found = product_of_columns(reshape(g, (math.prod(g.shape[:-1]), filters)).T, columns, d + 1, transposed=True)

@@ -20,7 +20,7 @@ from loom.kernels.precisions import FULL
 from loom.schedules.axis import rows_along
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.handle.assigning import PUT
-from loom.tensor.handle.moving import MOVED, moved
+from loom.tensor.handle.moving import MOVED, copy_to
 from loom.tensor.ops import indexing, joining, ordering, products, reductions, views
 from loom.tensor.ops.correlating import COLUMNS, ROWS
 from loom.tensor.ops.elementwise import CONVERT, MAPS, NUMBER, apply, cast, constant, coordinate, where
@@ -191,7 +191,7 @@ def _convert(node: Tensor, g: Tensor) -> list[Any]:
 
 VJPS.update({
     VALUE: lambda _node, g: [g],
-    MOVED: lambda node, g: [g if node.inputs[0].device is g.device else moved(g, node.inputs[0].home)],
+    MOVED: lambda node, g: [g if node.inputs[0].device is g.device else copy_to(g, node.inputs[0].home)],
     SAME: lambda _node, g: [g],
     views.DETACH: lambda _node, _g: [None],
     views.ROUTE: lambda node, g: [*node.attributes[0](node, g), None],

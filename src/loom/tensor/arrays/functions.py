@@ -12,7 +12,7 @@ from loom.core.dtype import i32, i64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
 from loom.core.numbers import whole
-from loom.kernels.types import held_type
+from loom.kernels.types import compute_type
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, cast, coordinate, where
 from loom.tensor.ops.reductions import max_of, mean_of, sum_of
@@ -22,7 +22,7 @@ from loom.tensor.standard.elementwise import maximum
 
 __all__ = [
     "binary_cross_entropy", "gelu", "huber", "is_class", "layer_norm", "leaky_relu", "log_softmax", "mae", "mse",
-    "one_hot", "reduced", "relu", "rms_norm", "same_shape", "sigmoid", "silu", "softmax", "softplus",
+    "one_hot", "reduce_loss", "relu", "rms_norm", "same_shape", "sigmoid", "silu", "softmax", "softplus",
 ]  # fmt: skip
 
 
@@ -258,15 +258,15 @@ def _wide(x: Tensor, where: str) -> Tensor:
     require_tensor(x, where)
     if not x.dtype.is_float:
         raise DTypeError(where, "unsupported dtype", expected="floats", got=x.dtype, remedy="Convert with astype")
-    return cast(x, held_type(x.dtype))
+    return cast(x, compute_type(x.dtype))
 
 
 def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     for given in (weight, bias):
         if given is not None:
             require_tensor(given, "norm, weight and bias")
-    y = x if weight is None else x * cast(weight, held_type(weight.dtype))
-    return y if bias is None else y + cast(bias, held_type(bias.dtype))
+    y = x if weight is None else x * cast(weight, compute_type(weight.dtype))
+    return y if bias is None else y + cast(bias, compute_type(bias.dtype))
 
 
 # losses
@@ -298,7 +298,7 @@ def is_class(indices: Tensor, classes: int) -> Tensor:
     return apply("eq", coordinate(shape, len(shape) - 1, kind, indices), expand_dims(cast(indices, kind), -1))
 
 
-def reduced(x: Tensor, reduction: str) -> Tensor:
+def reduce_loss(x: Tensor, reduction: str) -> Tensor:
     """Return a loss of elements as it is asked for: "mean", "sum" or "none"."""
     if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
         raise ArgumentError("loss, reduction", "unknown", expected="'mean', 'sum' or 'none'", got=repr(reduction),
@@ -329,7 +329,7 @@ def mse(x: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """
     same_shape("mse", x, target)
     away = x - target
-    return reduced(away * away, reduction)
+    return reduce_loss(away * away, reduction)
 
 
 def mae(x: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
@@ -345,7 +345,7 @@ def mae(x: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
         ShapeError: The shapes do not broadcast.
     """
     same_shape("mae", x, target)
-    return reduced(abs(x - target), reduction)
+    return reduce_loss(abs(x - target), reduction)
 
 
 def huber(x: Tensor, target: Tensor, delta: float = 1.0, *, reduction: str = "mean") -> Tensor:
@@ -364,7 +364,7 @@ def huber(x: Tensor, target: Tensor, delta: float = 1.0, *, reduction: str = "me
     """
     same_shape("huber", x, target)
     away = abs(x - target)
-    return reduced(where(away <= delta, away * away * 0.5, (away - delta * 0.5) * delta), reduction)
+    return reduce_loss(where(away <= delta, away * away * 0.5, (away - delta * 0.5) * delta), reduction)
 
 
 def binary_cross_entropy(logits: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
@@ -386,4 +386,4 @@ def binary_cross_entropy(logits: Tensor, target: Tensor, *, reduction: str = "me
         x, wanted = node.inputs[:2]
         return [g * (x.sigmoid() - wanted), -(g * x)]
 
-    return reduced(routed(each, [logits, target], vjp), reduction)
+    return reduce_loss(routed(each, [logits, target], vjp), reduction)

@@ -31,19 +31,19 @@ from loom.tensor.handle.chained import NOBODY, is_temporary, warn_of_axes, warn_
 from loom.tensor.handle.lending import (
     DIRECT,
     before_run,
-    copied,
+    copy_memory,
+    from_storage,
     is_reshaped,
-    known,
     lend,
     lend_once,
     memory_of,
-    shared_memory_of,
+    share_memory,
 )
 from loom.tensor.handle.methods import Methods, fresh
 from loom.tensor.handle.operators import Operators, as_operand, function, in_place
 from loom.tensor.ops import elementwise as maps
 from loom.tensor.ops import reductions, views
-from loom.tensor.record.graph import INPUT, KNOWN, PARAMETER, Node, TensorOp, as_shape, made_apart, same, whole_view
+from loom.tensor.record.graph import INPUT, KNOWN, PARAMETER, Node, TensorOp, as_shape, note_origins, same, whole_view
 from loom.tensor.record.timelines import settle
 from loom.tensor.record.versions import before_writing
 from loom.tensor.run.eager import evaluate
@@ -108,11 +108,11 @@ class Tensor(Operators, Methods, Node, Readable):
 
     def shared_memory(self) -> Storage | None:
         """Return the memory of the elements, None if they must be copied; nobody may write there."""
-        return shared_memory_of(self)
+        return share_memory(self)
 
     def copied_memory(self) -> Storage:
         """Return other memory on its device with a copy of the elements."""
-        return copied(memory_of(self), self.nbytes, self.home)
+        return copy_memory(memory_of(self), self.nbytes, self.home)
 
     def item(self) -> Any:
         """Return the only element as a Python number; ShapeError if there are more or none."""
@@ -218,13 +218,13 @@ class Tensor(Operators, Methods, Node, Readable):
         return display.show_html(self)
 
     def __reduce__(self) -> Any:
-        return packing.packed(self)
+        return packing.pack(self)
 
     def __copy__(self) -> Tensor:
         return self if self.op.is_fed or self.op.is_written else same(self)
 
     def __deepcopy__(self, memo: Any) -> Tensor:
-        made, parts = packing.packed(self)
+        made, parts = packing.pack(self)
         return made(*parts)
 
     def __getattr__(self, name: str) -> Any:
@@ -379,16 +379,16 @@ def array(data: Any, dtype: Any = None, *, on: str | Device | None = None) -> Te
         data, on = cast("Tensor", there), there.device if on is None else on
     where = device(on)
     if there is not None and (dtype is None or dtype_of(dtype, "tensor.array") == there.dtype):
-        memory = copied(memory_of(there), there.nbytes, where)
-        return cast("Tensor", known(Tensor, memory, there.dtype, there.shape, where))
+        memory = copy_memory(memory_of(there), there.nbytes, where)
+        return cast("Tensor", from_storage(Tensor, memory, there.dtype, there.shape, where))
     if isinstance(data, Tensor) and (dtype is None or dtype_of(dtype, "tensor.array") == data.dtype):
-        return moving.moved(data, where)
+        return moving.copy_to(data, where)
     if isinstance(data, Tensor) and dtype is not None and _keeps_slopes(data.dtype, dtype_of(dtype, "tensor.array")):
-        return moving.moved(maps.cast(data, dtype), where)
+        return moving.copy_to(maps.cast(data, dtype), where)
     made = _store(KNOWN, data, dtype, on, "")
     origins = [data] if isinstance(data, Tensor) else _tensors_in(data)
     if origins:
-        made_apart(made, origins)
+        note_origins(made, origins)
     return made
 
 

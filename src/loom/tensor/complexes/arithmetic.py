@@ -34,7 +34,7 @@ class Parts(NamedTuple):
     re: Any
     im: Any
 
-    def joined(self) -> Any:
+    def join(self) -> Any:
         """Return them as one complex tensor."""
         return join(self.re, self.im if self.im is not None else _zeros(self.re))
 
@@ -75,7 +75,7 @@ def apply_complex(name: str, operands: Sequence[Any]) -> Any:
     like = next(o for o in operands if isinstance(o, Node))
     given = [broadcast_to(c, shape) for c in condition] + [_parts(o, dtype, shape, like, name) for o in values]
     result = found(*given)
-    return result.joined() if isinstance(result, Parts) else result
+    return result.join() if isinstance(result, Parts) else result
 
 
 def _parts(operand: Any, dtype: DType, shape: tuple[int, ...], like: Any, name: str) -> Parts:
@@ -98,7 +98,7 @@ def cast_complex(x: Any, wanted: DType) -> Any:
     if wanted.is_complex:
         if x.dtype.is_complex:
             return join(cast(part_of(x, 0), wanted.part), cast(part_of(x, 1), wanted.part))
-        return Parts(cast(x, wanted.part), None).joined()
+        return Parts(cast(x, wanted.part), None).join()
     if wanted.is_bool:
         return apply("ne", part_of(x, 0), 0) | apply("ne", part_of(x, 1), 0)
     raise DTypeError("astype", "complex numbers do not become real ones", expected="a complex type, or bool",
@@ -281,10 +281,10 @@ def analytic(name: str, z: Any) -> Any:
 
 
 def _rule_of(name: str) -> Rule:
-    def applied(a: Parts) -> Any:
-        return analytic(name, a.joined())
+    def apply(a: Parts) -> Any:
+        return analytic(name, a.join())
 
-    return applied
+    return apply
 
 
 RULES.update({name: _rule_of(name) for name in _VALUES})
@@ -292,18 +292,18 @@ RULES.update({name: _rule_of(name) for name in _VALUES})
 
 @rule("rsqrt")
 def _rsqrt(a: Parts) -> Any:
-    return 1 / analytic("sqrt", a.joined())
+    return 1 / analytic("sqrt", a.join())
 
 
 @rule("sigmoid")
 def _sigmoid(a: Parts) -> Any:
-    return 1 / (analytic("exp", -a.joined()) + 1)
+    return 1 / (analytic("exp", -a.join()) + 1)
 
 
 @rule("pow")
 def _pow(a: Parts, b: Parts) -> Any:
     """e^(b log a); 0 to the power 0 is 1, to one with a positive real part 0, to another NaN."""
-    z, w = a.joined(), b.joined()
+    z, w = a.join(), b.join()
     none = apply("eq", z, 0)
     found = analytic("exp", w * analytic("log", where(none, 1, z)))
     at_zero = where(apply("eq", w, 0), 1.0, where(part_of(w, 0) > 0, 0.0, math.nan))

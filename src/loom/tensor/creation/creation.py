@@ -24,7 +24,7 @@ from loom.tensor.ops import elementwise as maps
 from loom.tensor.ops import views
 from loom.tensor.ops.parts import join
 from loom.tensor.record.graph import INPUT, Node, as_shape, require_tensor
-from loom.tensor.standard.dtypes import copied
+from loom.tensor.standard.dtypes import copy_handle
 
 __all__ = [
     "arange", "asarray", "astype", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like", "linspace",
@@ -90,7 +90,7 @@ def asarray(
     if home is not None and obj.device not in (None, home):
         return array(obj, wanted, on=home)
     found = obj if wanted is None else maps.cast(obj, wanted)
-    return copied(found) if copy and found is obj else found
+    return copy_handle(found) if copy and found is obj else found
 
 
 def from_dlpack(x: Any, /, *, device: Place = None, copy: bool | None = None, on: Place = None) -> Tensor:
@@ -168,7 +168,7 @@ def astype(x: Tensor, dtype: Any, /, *, copy: bool = True, device: str | Device 
     if device is not None and device_of(device) is not x.device:
         found = asarray(x, device=device)
     found = maps.cast(found, dtype)
-    return copied(found) if found is x and copy else found
+    return copy_handle(found) if found is x and copy else found
 
 
 # one number everywhere

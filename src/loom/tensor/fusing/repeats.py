@@ -18,7 +18,7 @@ import numpy as np
 
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.verified import VerifiedKernel
-from loom.runtime.port.known import recalled
+from loom.runtime.port.known import recall
 from loom.tensor.record.draft import Draft, DraftBuffer, Recorded
 
 __all__ = ["leave_out_repeats"]
@@ -51,7 +51,7 @@ def leave_out_repeats(draft: Draft) -> None:
 
 def _kernel(dispatch: Recorded) -> VerifiedKernel:
     kernel = dispatch.kernel
-    return recalled(kernel) if isinstance(kernel, KernelFunction) else kernel
+    return recall(kernel) if isinstance(kernel, KernelFunction) else kernel
 
 
 def _outputs_of(dispatch: Recorded) -> list[DraftBuffer]:

@@ -21,7 +21,7 @@ from loom.core.promotion import is_number
 from loom.runtime.memory.order import touching
 from loom.runtime.memory.storage import HostStorage, copy_storage
 from loom.tensor.handle.indexing import KeyPlaces, as_mask, read_key
-from loom.tensor.handle.lending import copied
+from loom.tensor.handle.lending import copy_memory
 from loom.tensor.ops.elementwise import apply, cast, constant, coordinate, where
 from loom.tensor.ops.indexing import fold_by, pick
 from loom.tensor.ops.joining import copy_into
@@ -76,7 +76,7 @@ def replace(x: Any, new: Any) -> None:
         old = set_aside(x)
         if x.lent is not None and old.data is x.lent:
             assert x.device is not None
-            old.data = copied(x.lent, x.nbytes, x.device)
+            old.data = copy_memory(x.lent, x.nbytes, x.device)
         if new.op.kind in (NodeKind.MAP, NodeKind.KERNEL) and new.data is None:
             become(x, new.op, new.inputs, new.attributes)
         else:

@@ -14,9 +14,9 @@ from loom.core.arrays import plain
 from loom.core.dlpack import take
 from loom.core.dtype import DType, bf16, of_numpy
 from loom.core.given import is_array
-from loom.runtime.borrowed import borrowed
+from loom.runtime.borrowed import borrow
 from loom.runtime.port.device import Device
-from loom.tensor.handle.lending import known
+from loom.tensor.handle.lending import from_storage
 from loom.tensor.record.graph import Node
 
 __all__ = ["over_gpu", "over_host"]
@@ -24,11 +24,11 @@ __all__ = ["over_gpu", "over_host"]
 
 def over_gpu(cls: type[Node], data: Any, where: str) -> Node | None:
     """Return a tensor over an array that another library has on a GPU of Loom's; None for any other."""
-    found = borrowed(data, where)
+    found = borrow(data, where)
     if found is None:
         return None
     assert found.device is not None
-    made = known(cls, found.storage, found.dtype, found.shape, found.device)
+    made = from_storage(cls, found.storage, found.dtype, found.shape, found.device)
     made.shared = True
     return made
 
@@ -41,7 +41,7 @@ def over_host(cls: type[Node], data: Any, where: str, home: Device) -> Node | No
     storage = home.adopt(np.atleast_1d(array))
     if storage is None:
         return None
-    made = known(cls, storage, dtype, array.shape, home)
+    made = from_storage(cls, storage, dtype, array.shape, home)
     made.shared = True
     return made
 

@@ -14,14 +14,14 @@ from loom.runtime.port.device import Device
 from loom.runtime.port.elements import DirectUse
 from loom.tensor.ops.parts import PAIRS, PART
 from loom.tensor.ops.views import PERMUTE, RESHAPE, REVERSE, SLICE
-from loom.tensor.record.graph import KNOWN, PARAMETER, SAME, WHOLE, Node, become, made_apart, refuse_freed, set_aside
+from loom.tensor.record.graph import KNOWN, PARAMETER, SAME, WHOLE, Node, become, note_origins, refuse_freed, set_aside
 from loom.tensor.record.timelines import settle
 from loom.tensor.record.versions import before_writing, record_lock
 from loom.tensor.run.eager import evaluate
 
 __all__ = [
-    "DIRECT", "before_run", "copied", "is_reshaped", "is_view", "known", "lend", "lend_once", "memory_of",
-    "shared_memory_of",
+    "DIRECT", "before_run", "copy_memory", "from_storage", "is_reshaped", "is_view", "lend", "lend_once",
+    "memory_of", "share_memory",
 ]  # fmt: skip
 
 _READS = (("lent", None, True), ("is_fast", False, True), ("is_fed", False, True), ("op", PARAMETER, False))
@@ -31,7 +31,7 @@ DIRECT = DirectUse("data", "shape", "dtype", "device", _READS, _WRITES)
 _VIEWS = (SLICE, PERMUTE, REVERSE, RESHAPE, PAIRS, PART)
 
 
-def known(cls: type[Node], storage: Storage, dtype: DType, shape: tuple[int, ...], where: Device) -> Node:
+def from_storage(cls: type[Node], storage: Storage, dtype: DType, shape: tuple[int, ...], where: Device) -> Node:
     """Return a tensor of elements that are in storage, which it then has for itself."""
     return cls(KNOWN, (), shape, dtype, data=storage, device=where)
 
@@ -64,7 +64,7 @@ def memory_of(x: Node) -> Storage:
     return base.data
 
 
-def shared_memory_of(x: Node) -> Storage | None:
+def share_memory(x: Node) -> Storage | None:
     """Return the same memory to be kept by others, who never write there; None where it may change.
 
     Who writes to the tensor later finds other memory.
@@ -79,7 +79,7 @@ def shared_memory_of(x: Node) -> Storage | None:
         return memory
 
 
-def copied(storage: Storage, nbytes: int, where: Device) -> Storage:
+def copy_memory(storage: Storage, nbytes: int, where: Device) -> Storage:
     """Return other memory of the same elements."""
     made = where.allocate(nbytes, zeroed=False)
     copy_storage(storage, 0, made, 0, nbytes)
@@ -105,7 +105,7 @@ def lend(x: Node) -> tuple[Storage, Device]:
             assert x.data is not None
             assert x.device is not None
             if x.shared:
-                x.data, x.shared = copied(x.data, x.nbytes, x.device), False
+                x.data, x.shared = copy_memory(x.data, x.nbytes, x.device), False
             x.lent = x.data
         assert x.lent is not None
         assert x.device is not None
@@ -124,14 +124,14 @@ def lend_once(x: Node, *, writes: bool) -> tuple[Storage, Device]:
         if not writes:
             return memory, where
         if x.shared:
-            memory = copied(memory, x.nbytes, where)
+            memory = copy_memory(memory, x.nbytes, where)
         if x.users or x.inputs or x.shared:
             old = set_aside(x)
             if old.users and not old.shared:
-                old.data = copied(memory, x.nbytes, where)
+                old.data = copy_memory(memory, x.nbytes, where)
             become(x, KNOWN, data=memory)
             if old.inputs or old.apart:
-                made_apart(x, [old])
+                note_origins(x, [old])
         return memory, where
 
 
@@ -160,10 +160,10 @@ def before_run(x: Node, *, writes: bool) -> None:
         if writes:
             old = set_aside(x)
             if old.users:
-                old.data = copied(lent, x.nbytes, where)
+                old.data = copy_memory(lent, x.nbytes, where)
             become(x, KNOWN, data=lent)
             if old.inputs or old.apart:
-                made_apart(x, [old])
+                note_origins(x, [old])
 
 
 def _before_run_of_view(x: Node, writes: bool) -> None:

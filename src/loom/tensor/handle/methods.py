@@ -57,11 +57,11 @@ def own(function: Callable[..., Any]) -> Callable[..., Any]:
     """Let a function never return a tensor that it was given."""
 
     @wraps(function)
-    def called(*args: Any, **options: Any) -> Any:
+    def call(*args: Any, **options: Any) -> Any:
         found = function(*args, **options)
         return fresh(found, *args) if isinstance(found, (Node, list, tuple)) else found
 
-    return called
+    return call
 
 
 class _Late:

@@ -55,10 +55,10 @@ def _binary(name: str) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], 
     def forward(self: Any, other: Any) -> Any:
         return apply(name, self, other if isinstance(other, Node) else as_operand(other, self))
 
-    def reflected(self: Any, other: Any) -> Any:
+    def reflect(self: Any, other: Any) -> Any:
         return apply(name, as_operand(other, self), self)
 
-    return forward, reflected
+    return forward, reflect
 
 
 def _by_function(name: str) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:
@@ -67,10 +67,10 @@ def _by_function(name: str) -> tuple[Callable[[Any, Any], Any], Callable[[Any, A
     def forward(self: Any, other: Any) -> Any:
         return function(name)(self, as_operand(other, self))
 
-    def reflected(self: Any, other: Any) -> Any:
+    def reflect(self: Any, other: Any) -> Any:
         return function(name)(as_operand(other, self), self)
 
-    return forward, reflected
+    return forward, reflect
 
 
 def _comparison(name: str, otherwise: str) -> Callable[[Any, Any], Any]:

@@ -15,19 +15,19 @@ from loom.core.dtype import lookup
 from loom.runtime.registry import device
 from loom.tensor.record.graph import INPUT, KNOWN, PARAMETER
 
-__all__ = ["packed"]
+__all__ = ["pack"]
 
 
-def packed(x: Any) -> tuple[Any, tuple[Any, ...]]:
+def pack(x: Any) -> tuple[Any, tuple[Any, ...]]:
     """Return what makes a tensor anew, and of what; StateError for one that is made of what programs are fed."""
     if x.op is INPUT:
-        return _unpacked, (x.__class__, "input", None, str(x.dtype), x.shape, x.name, None)
+        return _unpack, (x.__class__, "input", None, str(x.dtype), x.shape, x.name, None)
     kind = "parameter" if x.op.is_written else "array"
     memory = x.host_elements()[0]
-    return _unpacked, (x.__class__, kind, memory, str(x.dtype), x.shape, x.name, x.home.name, x.is_fast)
+    return _unpack, (x.__class__, kind, memory, str(x.dtype), x.shape, x.name, x.home.name, x.is_fast)
 
 
-def _unpacked(
+def _unpack(
     cls: Any,
     kind: str,
     memory: np.ndarray[Any, Any] | None,

@@ -19,7 +19,7 @@ from loom.tensor.handle.assigning import PUT, replace
 from loom.tensor.handle.lending import is_reshaped, is_view
 from loom.tensor.ops.parts import PAIRS, PART, join, part_of
 from loom.tensor.ops.views import PERMUTE, RESHAPE, REVERSE, SLICE, permute, reshape, reverse, slice_by
-from loom.tensor.record.graph import KNOWN, Node, TensorOp, ancestors, become, made_apart, make, set_aside
+from loom.tensor.record.graph import KNOWN, Node, TensorOp, ancestors, become, make, note_origins, set_aside
 from loom.tensor.record.versions import record_lock
 from loom.tensor.run.eager import evaluate
 
@@ -116,7 +116,7 @@ class WrittenPart:
             if not any(u() is not None for u in base.users or ()) and not base.shared:
                 old = set_aside(base)
                 become(base, KNOWN, data=old.data)
-                made_apart(base, [old])
+                note_origins(base, [old])
         alone = base.op is KNOWN and not base.shared and not any(u() is not None for u in base.users or ())
         if not (alone and base.lent is None and isinstance(base.data, HostStorage) and isinstance(memory, HostStorage)):
             return False

@@ -13,7 +13,7 @@ from typing import Any
 from loom.core.dtype import f64
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.numbers import real
-from loom.kernels.types import held_type
+from loom.kernels.types import compute_type
 from loom.tensor.arrays.functions import softmax
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, cast, where
@@ -36,7 +36,7 @@ def wide(x: Any, where_: str) -> Tensor:
     require_tensor(x, where_)
     if not x.dtype.is_float:
         raise DTypeError(where_, "unsupported dtype", expected="floats", got=x.dtype, remedy="Convert with astype")
-    return cast(x, held_type(x.dtype))
+    return cast(x, compute_type(x.dtype))
 
 
 def _of(x: Tensor, name: str, fn: Callable[[Tensor], Tensor]) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
 from loom.core.numbers import real, whole
-from loom.kernels.types import held_type
+from loom.kernels.types import compute_type
 from loom.tensor.arrays.functions import softmax
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.creation.creation import arange
@@ -66,7 +66,7 @@ def scaled_dot_product_attention(
     if shared:
         query, key, value = _group_heads(query, key, value, name)
     factor = 1 / math.sqrt(max(1, query.shape[-1])) if scale is None else real(scale, f"{name}, scale")
-    scores = cast(matmul(query, key, transpose_b=True), held_type(query.dtype)) * factor
+    scores = cast(matmul(query, key, transpose_b=True), compute_type(query.dtype)) * factor
     seen, added = _mask(attn_mask, flag(is_causal, f"{name}, is_causal"), scores, heads, name)
     scores = scores if added is None else scores + added
     if seen is None:

@@ -12,7 +12,7 @@ from typing import Any
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
 from loom.core.numbers import real, whole
-from loom.tensor.arrays.functions import is_class, log_softmax, reduced, same_shape
+from loom.tensor.arrays.functions import is_class, log_softmax, reduce_loss, same_shape
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.neural.activations import logsigmoid, wide
 from loom.tensor.ops.elementwise import apply, cast, where
@@ -82,7 +82,7 @@ def _class_weights(weight: Any, classes: int, target: Tensor, name: str, dtype: 
 def _mean_by_weights(each: Tensor, target: Tensor, factors: Any, ignored: Any, reduction: str) -> Tensor:
     """Return the loss of elements: a mean is that by the sum of weights, without those that are ignored."""
     if ignored is None and factors is None:
-        return reduced(each, reduction)
+        return reduce_loss(each, reduction)
     left = None
     if ignored is not None:
         number = whole(ignored, "nll, ignore_index")
@@ -90,7 +90,7 @@ def _mean_by_weights(each: Tensor, target: Tensor, factors: Any, ignored: Any, r
             left = apply("eq", target, number)
             each = where(left, 0, each)
     if reduction != "mean" or (left is None and factors is None):
-        return reduced(each, reduction)
+        return reduce_loss(each, reduction)
     counted = factors if factors is not None else each * 0 + 1
     counted = counted if left is None else where(left, 0, counted)
     return sum_of(each) / sum_of(counted)
@@ -130,7 +130,7 @@ def cross_entropy(
         if weight is not None:
             require_tensor(weight, "cross_entropy, weight")
             wanted = wanted * cast(weight, wanted.dtype)
-        return reduced(-sum_of(logs * wanted, -1), reduction)
+        return reduce_loss(-sum_of(logs * wanted, -1), reduction)
     if not smooth:
         return nll(logs, target, weight=weight, ignore_index=ignore_index, reduction=reduction)
     classes = logits.shape[-1]
@@ -171,7 +171,7 @@ def bce(probabilities: Tensor, target: Tensor, *, weight: Tensor | None = None, 
         return [g * (p - wanted) / maximum(p * (1 - p), 1e-12), -(g * (logs[0] - logs[1]))]
 
     each = routed(each, [p, cast(target, p.dtype)], vjp)
-    return reduced(cast(each if weight is None else each * weight, probabilities.dtype), reduction)
+    return reduce_loss(cast(each if weight is None else each * weight, probabilities.dtype), reduction)
 
 
 def bce_with_logits(
@@ -196,7 +196,7 @@ def bce_with_logits(
     x = wide(logits, "bce_with_logits")
     positive = target if pos_weight is None else target * pos_weight
     each = -(logsigmoid(x) * positive + logsigmoid(-x) * (1 - target))
-    return reduced(cast(each if weight is None else each * weight, logits.dtype), reduction)
+    return reduce_loss(cast(each if weight is None else each * weight, logits.dtype), reduction)
 
 
 def smooth_l1(x: Tensor, target: Tensor, beta: float = 1.0, *, reduction: str = "mean") -> Tensor:
@@ -215,8 +215,8 @@ def smooth_l1(x: Tensor, target: Tensor, beta: float = 1.0, *, reduction: str = 
     width = real(beta, "smooth_l1, beta", least=0)
     away = abs(x - target)
     if not width:
-        return reduced(away, reduction)
-    return reduced(where(away < width, away * away * (0.5 / width), away - width * 0.5), reduction)
+        return reduce_loss(away, reduction)
+    return reduce_loss(where(away < width, away * away * (0.5 / width), away - width * 0.5), reduction)
 
 
 def kl_div(x: Tensor, target: Tensor, *, log_target: bool = False, reduction: str = "mean") -> Tensor:
@@ -241,7 +241,7 @@ def kl_div(x: Tensor, target: Tensor, *, log_target: bool = False, reduction: st
         each = where(positive, target * (apply("log", where(positive, target, 1)) - x), 0)
     if isinstance(reduction, str) and reduction == "batchmean":
         return sum_of(each) / max(1, x.shape[0] if x.ndim else 1)
-    return reduced(each, reduction)
+    return reduce_loss(each, reduction)
 
 
 def hinge(x: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean") -> Tensor:
@@ -258,7 +258,7 @@ def hinge(x: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "m
     """
     same_shape("hinge", x, target)
     away = real(margin, "hinge, margin")
-    return reduced(where(apply("eq", target, 1), x, maximum(away - x, 0)), reduction)
+    return reduce_loss(where(apply("eq", target, 1), x, maximum(away - x, 0)), reduction)
 
 
 def multi_margin(
@@ -291,7 +291,7 @@ def multi_margin(
     each = sum_of(where(mine, 0, terms * terms if power == 2 else terms), -1) * (1 / classes)
     if weight is not None:
         each = each * _class_weights(weight, classes, target, "multi_margin", x.dtype)
-    return reduced(_nan_outside(each, target, classes), reduction)
+    return reduce_loss(_nan_outside(each, target, classes), reduction)
 
 
 def _length(x: Tensor, p: float, keepdims: bool = False) -> Tensor:
@@ -375,7 +375,7 @@ def triplet_margin(
     far = pairwise_distance(anchor, negative, p, eps)
     if flag(swap, "triplet_margin, swap"):
         far = apply("min", far, pairwise_distance(positive, negative, p, eps))
-    return reduced(maximum(near - far + real(margin, "triplet_margin, margin"), 0), reduction)
+    return reduce_loss(maximum(near - far + real(margin, "triplet_margin, margin"), 0), reduction)
 
 
 def cosine_similarity(x: Tensor, y: Tensor, axis: int = -1, eps: float = 1e-8) -> Tensor:
@@ -419,7 +419,7 @@ def cosine_embedding(x: Tensor, y: Tensor, target: Tensor, margin: float = 0.0, 
         raise ShapeError("cosine_embedding, target", "targets do not fit", expected=cosine.shape, got=target.shape,
                          remedy="One for each row")  # fmt: skip
     far = maximum(cosine - real(margin, "cosine_embedding, margin"), 0)
-    return reduced(where(apply("eq", target, 1), 1 - cosine, far), reduction)
+    return reduce_loss(where(apply("eq", target, 1), 1 - cosine, far), reduction)
 
 
 def poisson_nll(
@@ -446,7 +446,7 @@ def poisson_nll(
         safe = where(target > 1, target, 1)
         term = safe * apply("log", safe) - safe + apply("log", safe * (2 * math.pi)) * 0.5
         each = each + where(target > 1, term, 0)
-    return reduced(each, reduction)
+    return reduce_loss(each, reduction)
 
 
 def gaussian_nll(
@@ -480,4 +480,4 @@ def gaussian_nll(
     each = (apply("log", used) + away * away / used) * 0.5
     if flag(full, "gaussian_nll, full"):
         each = each + 0.5 * math.log(2 * math.pi)
-    return reduced(each, reduction)
+    return reduce_loss(each, reduction)

@@ -21,7 +21,7 @@ from loom.core.given import one_of
 from loom.core.late import late
 from loom.core.late.dataclass import dataclass
 from loom.kernels.maps.nest import number
-from loom.kernels.quantized.blocks import ENCODINGS, QUANTISERS, dequantised, quantise
+from loom.kernels.quantized.blocks import ENCODINGS, QUANTISERS, dequantise, quantise
 from loom.kernels.quantized.forms import FILLED, LANES, BlockForm, pack_blocks, unpack_blocks
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device as find_device
@@ -244,7 +244,7 @@ class QuantizedTensor:
     def dequantized(self) -> Array:
         """Return the f32 weights (n, k) that the blocks stand for, on the host."""
         codes, scales, minima = unpack_blocks(self.form, self.words.numpy(), self.scales.numpy(), self.shape[0])
-        return dequantised(self.form, codes, scales, minima)
+        return dequantise(self.form, codes, scales, minima)
 
 
 def _bytes_of(data: Any) -> Array:

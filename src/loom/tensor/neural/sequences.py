@@ -15,7 +15,7 @@ from loom.core.dtype import i64
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag
 from loom.core.numbers import whole
-from loom.tensor.arrays.functions import reduced
+from loom.tensor.arrays.functions import reduce_loss
 from loom.tensor.arrays.tensor import Tensor, array
 from loom.tensor.neural.activations import wide
 from loom.tensor.ops.elementwise import apply, cast, coordinate, where
@@ -75,7 +75,7 @@ def ctc_loss(
     each = where(infinite, 0 if flag(zero_infinity, f"{name}, zero_infinity") else math.inf, each)
     if reduction == "mean":
         each = each / apply("max", cast(lengths, each.dtype), 1)
-    return cast(reduced(each, reduction), log_probs.dtype)
+    return cast(reduce_loss(each, reduction), log_probs.dtype)
 
 
 def _whole_numbers(given: Any, where_: str, like: Tensor, most: int) -> Any:

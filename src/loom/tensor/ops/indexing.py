@@ -14,7 +14,7 @@ from loom.core.errors import DTypeError, ShapeError
 from loom.core.numbers import whole
 from loom.kernels.maps.nest import number
 from loom.kernels.move.along import JOINS
-from loom.kernels.types import held_type
+from loom.kernels.types import compute_type
 from loom.schedules.axis import Rows, rows_along
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.joining import fill
@@ -77,7 +77,7 @@ def pick(x: NodeT, at: NodeT, axis: int, *, shared: bool) -> NodeT:
 
 def fold_by(x: NodeT, at: NodeT, axis: int, n: int, *, shared: bool, operation: str = "sum") -> NodeT:
     """Return ``n`` places along an axis, each the fold of the elements with its index (u32) in their order."""
-    held = held_type(x.dtype)
+    held = compute_type(x.dtype)
     if held.is_complex and operation != "sum":
         raise DTypeError(f"fold by index, {operation}", "complex numbers", expected="real numbers, or sums", got=held,
                          remedy="Fold tensor.real(x), tensor.imag(x) or abs(x)")  # fmt: skip

@@ -29,8 +29,8 @@ __all__ = [
     "counts_between",
     "find_places",
     "first_of",
-    "ordered",
     "running",
+    "sort_last",
 ]
 
 
@@ -78,7 +78,7 @@ SEARCH = TensorOp("searchsorted", NodeKind.KERNEL, record=_record_search)
 COUNTS = TensorOp("histogram", NodeKind.KERNEL, record=_record_counts)
 
 
-def ordered(x: NodeT, *, descending: bool) -> NodeT:
+def sort_last(x: NodeT, *, descending: bool) -> NodeT:
     """Return the elements in order along the last axis."""
     return make(SORT, [x], x.shape, x.dtype, (descending,))
 

@@ -20,7 +20,7 @@ from loom.tensor.ops.views import reshape
 from loom.tensor.record.draft import BufferView
 from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, make
 
-__all__ = ["counted_words", "random_words", "standard_normals"]
+__all__ = ["random_bits", "random_words", "standard_normals"]
 
 
 def _record(node: Node, draft: Recorder, operands: Sequence[BufferView], out: Any) -> None:
@@ -79,7 +79,7 @@ COUNTED = TensorOp("random", NodeKind.KERNEL, record=_record_counted)
 NORMALS = TensorOp("random_normal", NodeKind.KERNEL, record=_record_normals)
 
 
-def counted_words(size: int, step: NodeT, seeds: NodeT) -> NodeT:
+def random_bits(size: int, step: NodeT, seeds: NodeT) -> NodeT:
     """Return ``size`` random u32 of a step, a tensor of one u32, by ``seeds``: key low, key high, stream, number."""
     return make(COUNTED, [step, seeds], (size,), u32)
 

@@ -16,7 +16,7 @@ from loom.core.errors import ArgumentError, DTypeError, IndexOutside, ShapeError
 from loom.core.given import is_list, items
 from loom.core.numbers import whole
 from loom.tensor.ops.precision import in_force, keeping_precision
-from loom.tensor.record.graph import KNOWN, Node, NodeKind, NodeT, TensorOp, as_shape, held_by, make, require_tensor
+from loom.tensor.record.graph import KNOWN, Node, NodeKind, NodeT, TensorOp, as_shape, make, require_tensor, tensors_of
 from loom.tensor.record.layout import StridedLayout
 
 __all__ = [
@@ -424,6 +424,6 @@ def routed(result: NodeT, sources: Sequence[NodeT], vjp: Any) -> NodeT:
         sources: Tensors that gradients go to.
         vjp: Function of a gradient that returns one for each source.
     """
-    held = held_by(vjp)
+    held = tensors_of(vjp)
     assert not any(x is y for x in held for y in sources), "a derivative takes its sources from node.inputs"
     return make(ROUTE, [*sources, result], result.shape, result.dtype, (keeping_precision(vjp) if in_force() else vjp,))

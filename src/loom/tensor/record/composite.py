@@ -13,7 +13,7 @@ from typing import Any
 from weakref import ref
 
 from loom.core.dtype import DType
-from loom.tensor.record.graph import Node, NodeKind, TensorOp, ancestors, held_by, make, write_as
+from loom.tensor.record.graph import Node, NodeKind, TensorOp, ancestors, make, tensors_of, write_as
 from loom.tensor.record.versions import record_lock
 
 __all__ = ["Composite", "results_beside"]
@@ -70,7 +70,7 @@ def _date_back(found: Sequence[Node], node: Node) -> None:
         for each in ancestors([waiting.pop()], lambda n: () if id(n) in operands else n.inputs):
             if each.serial > serial and id(each) not in operands:
                 each.serial = serial
-                waiting += [x for value in each.attributes for x in held_by(value)]
+                waiting += [x for value in each.attributes for x in tensors_of(value)]
 
 
 def results_beside(node: Node) -> list[Any]:

@@ -31,8 +31,8 @@ from loom.tensor.record.layout import StridedLayout
 
 __all__ = [
     "COUNTER", "INPUT", "KNOWN", "PARAMETER", "SAME", "WHOLE", "Node", "NodeKind", "NodeT", "TensorOp", "ancestors",
-    "as_shape", "become", "held_by", "lift_with", "made_apart", "make", "refuse_freed", "require_tensor", "same",
-    "set_aside", "take_users", "whole_view", "write_as",
+    "as_shape", "become", "lift_with", "make", "note_origins", "refuse_freed", "require_tensor", "same",
+    "set_aside", "take_users", "tensors_of", "whole_view", "write_as",
 ]  # fmt: skip
 
 
@@ -164,7 +164,7 @@ def take_users(node: Node) -> list[Node]:
     return found
 
 
-def made_apart(node: Node, origins: Sequence[Node]) -> None:
+def note_origins(node: Node, origins: Sequence[Node]) -> None:
     """Note that a source was computed from other tensors by what is not recorded, so that no gradient leads there."""
     found: dict[int, ref[Node]] = {}
     for origin in origins:
@@ -271,7 +271,7 @@ def ancestors(
     return list(done.values())
 
 
-def held_by(value: Any) -> list[Node]:
+def tensors_of(value: Any) -> list[Node]:
     """Return the tensors that a function, of which derivatives are made, has from outside; none of what is no such."""
     cells = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
     return [x for x in cells if isinstance(x, Node)]

@@ -52,7 +52,7 @@ class Work(NamedTuple):
 def evaluate(tensors: Sequence[Any]) -> None:
     """Compute the elements of tensors, in one run."""
     with record_lock():
-        wanted = _asked(tensors)
+        wanted = _without_elements(tensors)
         if not wanted:
             return
         where = wanted[0].device or next((t.device for t in wanted if t.device is not None), None) or device(None)
@@ -63,7 +63,7 @@ def evaluate(tensors: Sequence[Any]) -> None:
         release(read)
 
 
-def _asked(tensors: Sequence[Any]) -> list[Any]:
+def _without_elements(tensors: Sequence[Any]) -> list[Any]:
     """Return those of tensors, and of the results that are computed with them, that have no elements, each once."""
     if len(tensors) == 1 and tensors[0].op.unfold is None:
         return [] if tensors[0].data is not None else [*tensors]

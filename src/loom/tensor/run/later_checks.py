@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Check", "asked_later", "check_later"]
+__all__ = ["Check", "check_later", "collect_checks"]
 
 Check = Callable[[np.ndarray[Any, Any]], None]
 """Raises what is to be said of elements."""
@@ -20,7 +20,7 @@ _later: ContextVar[list[tuple[Any, Check]] | None] = ContextVar("checks", defaul
 
 
 @contextmanager
-def asked_later() -> Generator[list[tuple[Any, Check]]]:
+def collect_checks() -> Generator[list[tuple[Any, Check]]]:
     """Collect what functions ask inside the ``with``: tensors, and what checks their elements."""
     found: list[tuple[Any, Check]] = []
     token = _later.set(found)

@@ -156,7 +156,7 @@ class _Lowering:
             self.of[id(node)] = inputs[0]
             return inputs[0]
         if node.op is JOIN and inputs:
-            inputs = [self.made(i) for i in inputs]
+            inputs = [self.as_part(i) for i in inputs]
         key: Any = id(node)
         if not self.is_there(node) and node.op is not COPY:
             key = (id(node.op), tuple(i.index for i in inputs), node.shape, node.dtype, node.attributes)
@@ -169,7 +169,7 @@ class _Lowering:
         self.of[id(node)] = item
         return item
 
-    def made(self, part: LoweredNode) -> LoweredNode:
+    def as_part(self, part: LoweredNode) -> LoweredNode:
         """Return what makes a part of a complex tensor element by element: itself, or a copy, which joins a kernel."""
         if part.node.op.kind in (NodeKind.MAP, NodeKind.KERNEL) and not part.is_source:
             return part

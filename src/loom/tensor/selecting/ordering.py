@@ -22,7 +22,7 @@ from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, cast, where
 from loom.tensor.ops.indexing import fold_by, pick
 from loom.tensor.ops.joining import stack
-from loom.tensor.ops.ordering import SORT, first_of, ordered
+from loom.tensor.ops.ordering import SORT, first_of, sort_last
 from loom.tensor.ops.views import normal_axes, normal_axis, permute, reshape, routed, squeeze, take_slices
 from loom.tensor.record.graph import require_tensor
 from loom.tensor.record.vjps import derivative
@@ -80,7 +80,7 @@ def sort(x: Tensor, axis: int = -1, *, descending: bool = False, stable: bool = 
     _orderable(x, "sort")
     flag(stable, "sort, stable")
     moved, back = last_axis(x, axis, "sort")
-    return back(ordered(moved, descending=flag(descending, "sort, descending")))
+    return back(sort_last(moved, descending=flag(descending, "sort, descending")))
 
 
 def argsort(x: Tensor, axis: int = -1, *, descending: bool = False, stable: bool = True) -> Tensor:
@@ -258,7 +258,7 @@ def _quantile(
         raise EmptyError(where_, "no elements", expected="at least 1", got=x.shape, remedy="Check for emptiness first")
     kept = tuple(x.shape[a] for a in rest)
     types = kinds(x.dtype)
-    in_order = ordered(reshape(permute(x, [*rest, *axes]), (*kept, n)), descending=False)
+    in_order = sort_last(reshape(permute(x, [*rest, *axes]), (*kept, n)), descending=False)
     found = [_at(in_order, float(f), types.computed, method) for f in q.reshape(-1)]
     shape = tuple(1 if a in axes else m for a, m in enumerate(x.shape)) if keepdims else kept
     if not found:

@@ -146,14 +146,14 @@ def bincount(x: Tensor, weights: Any = None, minlength: int = 0, *, length: int 
 def _count_needed(x: Tensor, least: int, name: str) -> int:
     if not x.size:
         return least
-    known(x, name, "Pass length=, the number of counts")
+    require_elements(x, name, "Pass length=, the number of counts")
     lowest, highest = int(min_of(x).item()), int(max_of(x).item())
     if lowest < 0:
         raise ArgumentError(name, "a negative element", expected="at least 0", got=lowest, remedy="Shift them")
     return max(least, highest + 1)
 
 
-def known(x: Tensor, name: str, remedy: str) -> None:
+def require_elements(x: Tensor, name: str, remedy: str) -> None:
     """See that a tensor's elements can be waited for; ArgumentError if a program must be fed first."""
     if x.is_fed:
         raise ArgumentError(name, "the size of the result depends on what a program is fed",

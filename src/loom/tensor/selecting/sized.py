@@ -22,7 +22,7 @@ from loom.tensor.ops.parts import part_of
 from loom.tensor.ops.views import broadcast_to, reshape
 from loom.tensor.record.graph import require_tensor
 from loom.tensor.selecting.scanning import cumulative_sum
-from loom.tensor.selecting.searching import known
+from loom.tensor.selecting.searching import require_elements
 from loom.tensor.selecting.taking import take
 
 __all__ = [
@@ -56,7 +56,7 @@ class UniqueInverse(NamedTuple):
 
 def _positions(mask: Tensor, name: str) -> Tensor:
     """Return the positions (i64) where a row of bools holds; their number is waited for."""
-    known(mask, name, "Use tensor.where, or topk, whose sizes are fixed")
+    require_elements(mask, name, "Use tensor.where, or topk, whose sizes are fixed")
     if not mask.size:
         return zeros((0,), i64)
     counts = cumulative_sum(cast(mask, u32)).evaluate()
@@ -157,7 +157,7 @@ class _Runs:
 
     def __init__(self, x: Tensor, name: str, equal_nan: bool) -> None:
         require_tensor(x, name)
-        known(x, name, "Sort, and compare neighbours: sizes are then fixed")
+        require_elements(x, name, "Sort, and compare neighbours: sizes are then fixed")
         flat = reshape(x, (x.size,))
         self.shape, self.size = x.shape, x.size
         plain = flat + 0.0 if x.dtype.is_float or x.dtype.is_complex else flat

@@ -15,7 +15,7 @@ from typing import Any
 
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, where
-from loom.tensor.special.given import applied, horner, is_double
+from loom.tensor.special.given import horner, is_double, with_slope
 
 __all__ = ["i0", "i0e", "i1", "i1e"]
 
@@ -64,22 +64,22 @@ def i0(x: Tensor) -> Tensor:
     >>> i0(tensor.array([0.0])).tolist()
     [1.0]
     """
-    return applied(x, "i0", partial(_whole, order=0), lambda x, _y: i1(x))
+    return with_slope(x, "i0", partial(_whole, order=0), lambda x, _y: i1(x))
 
 
 def i1(x: Tensor) -> Tensor:
     """Return the modified Bessel function of the first kind of order 1."""
-    return applied(x, "i1", partial(_whole, order=1), lambda x, y: i0(x) - _over(y, x))
+    return with_slope(x, "i1", partial(_whole, order=1), lambda x, y: i0(x) - _over(y, x))
 
 
 def i0e(x: Tensor) -> Tensor:
     """Return ``i0`` times e^-|x|."""
-    return applied(x, "i0e", partial(_bessel_i, order=0), lambda x, y: i1e(x) - _sign(x) * y)
+    return with_slope(x, "i0e", partial(_bessel_i, order=0), lambda x, y: i1e(x) - _sign(x) * y)
 
 
 def i1e(x: Tensor) -> Tensor:
     """Return ``i1`` times e^-|x|."""
-    return applied(x, "i1e", partial(_bessel_i, order=1), lambda x, y: i0e(x) - _over(y, x) - _sign(x) * y)
+    return with_slope(x, "i1e", partial(_bessel_i, order=1), lambda x, y: i0e(x) - _over(y, x) - _sign(x) * y)
 
 
 def _over(y: Any, x: Any) -> Any:

@@ -15,7 +15,7 @@ from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, cast, common_shape, constant, where
 from loom.tensor.ops.views import broadcast_to, routed
 from loom.tensor.record.graph import Node
-from loom.tensor.special.given import applied, horner, ready
+from loom.tensor.special.given import horner, ready, with_slope
 
 __all__ = ["entr", "logit", "sinc", "xlog1py", "xlogy"]
 
@@ -64,7 +64,7 @@ def entr(x: Tensor) -> Tensor:
         found = -(x * apply("log", where(x > 0, x, 1)))
         return where(x < 0, -math.inf, where(apply("eq", x, 0), 0, found))
 
-    return applied(x, "entr", value, lambda x, _y: -apply("log", x) - 1)
+    return with_slope(x, "entr", value, lambda x, _y: -apply("log", x) - 1)
 
 
 def logit(x: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ def logit(x: Tensor) -> Tensor:
         near = where(middle, 2 * x - 1, 0)  # exact; log((1 + s) / (1 - s)) = 2 atanh(s)
         return where(middle, apply("atanh", near) * 2, apply("log", x) - apply("log1p", -x))
 
-    return applied(x, "logit", value, lambda x, _y: 1 / (x * (1 - x)))
+    return with_slope(x, "logit", value, lambda x, _y: 1 / (x * (1 - x)))
 
 
 _SINC_SLOPE = (-1 / 3, 1 / 30, -1 / 840, 1 / 45360, -1 / 3991680, 1 / 518918400, -1 / 93405312000)
@@ -94,7 +94,7 @@ def sinc(x: Tensor) -> Tensor:
         far = (apply("cos", _turn_part(x)) - y) / where(near, 1, x)
         return where(near, z * horner(z * z, _SINC_SLOPE) * math.pi, far)
 
-    return applied(x, "sinc", value, slope)
+    return with_slope(x, "sinc", value, slope)
 
 
 def _turn_part(x: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 from loom.core.numbers import whole
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, where
-from loom.tensor.special.given import applied, horner, is_double
+from loom.tensor.special.given import horner, is_double, with_slope
 
 __all__ = ["digamma", "polygamma"]
 
@@ -38,7 +38,7 @@ def digamma(x: Tensor) -> Tensor:
     >>> round(digamma(tensor.array([1.0])).item(), 6)
     -0.577216
     """
-    return applied(x, "digamma", _digamma, lambda x, _y: _polygamma(x, 1))
+    return with_slope(x, "digamma", _digamma, lambda x, _y: _polygamma(x, 1))
 
 
 def _digamma(x: Any) -> Any:
@@ -75,12 +75,12 @@ def polygamma(n: int, x: Tensor) -> Tensor:
     order = whole(n, "polygamma, n", least=0, most=_MOST_ORDER)
     if order == 0:
         return digamma(x)
-    return applied(x, "polygamma", partial(_plain, order=order), lambda x, _y: _polygamma(x, order + 1))
+    return with_slope(x, "polygamma", partial(_plain, order=order), lambda x, _y: _polygamma(x, order + 1))
 
 
 def _polygamma(x: Any, order: int) -> Any:
     """Return it with a derivative of its own, of any order."""
-    return applied(x, "polygamma", partial(_plain, order=order), lambda x, _y: _polygamma(x, order + 1))
+    return with_slope(x, "polygamma", partial(_plain, order=order), lambda x, _y: _polygamma(x, order + 1))
 
 
 def _plain(x: Any, order: int) -> Any:

@@ -11,12 +11,12 @@ from typing import Any
 from loom.core.dtype import f64
 from loom.core.errors import DTypeError
 from loom.core.promotion import as_float
-from loom.kernels.types import held_type
+from loom.kernels.types import compute_type
 from loom.tensor.ops.elementwise import cast
 from loom.tensor.ops.views import routed
 from loom.tensor.record.graph import require_tensor
 
-__all__ = ["applied", "horner", "is_double", "ready"]
+__all__ = ["horner", "is_double", "ready", "with_slope"]
 
 
 def ready(x: Any, name: str) -> Any:
@@ -25,10 +25,10 @@ def ready(x: Any, name: str) -> Any:
     if x.dtype.is_complex:
         raise DTypeError(name, "unsupported dtype", expected="real numbers", got=x.dtype,
                          remedy="Take real and imaginary parts")  # fmt: skip
-    return cast(x, held_type(as_float(x.dtype)))
+    return cast(x, compute_type(as_float(x.dtype)))
 
 
-def applied(x: Any, name: str, value: Callable[[Any], Any], slope: Callable[[Any, Any], Any]) -> Any:
+def with_slope(x: Any, name: str, value: Callable[[Any], Any], slope: Callable[[Any, Any], Any]) -> Any:
     """Return a function of one operand, whose derivative ``slope`` tells from the operand and the result."""
     held = ready(x, name)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.ops.elementwise import apply, where
-from loom.tensor.special.given import applied, horner, is_double
+from loom.tensor.special.given import horner, is_double, with_slope
 
 __all__ = ["erfinv", "log_ndtr", "ndtr", "ndtri"]
 
@@ -33,7 +33,7 @@ def ndtr(x: Tensor) -> Tensor:
     >>> ndtr(tensor.array([0.0])).tolist()
     [0.5]
     """
-    return applied(x, "ndtr", _ndtr, lambda x, _y: _density(x))
+    return with_slope(x, "ndtr", _ndtr, lambda x, _y: _density(x))
 
 
 def _ndtr(x: Any) -> Any:
@@ -48,7 +48,7 @@ def _density(x: Any) -> Any:
 
 def log_ndtr(x: Tensor) -> Tensor:
     """Return the logarithm of ``ndtr``, without underflow."""
-    return applied(x, "log_ndtr", _log_ndtr, _hazard)
+    return with_slope(x, "log_ndtr", _log_ndtr, _hazard)
 
 
 def _tail(x: Any) -> tuple[Any, Any]:
@@ -84,7 +84,7 @@ def ndtri(p: Tensor) -> Tensor:
     >>> ndtri(tensor.array([0.0, 0.5, 1.0])).tolist()
     [-inf, 0.0, inf]
     """
-    return applied(p, "ndtri", _ndtri, lambda _p, y: apply("exp", y * y * 0.5) * _ROOT_TWO_PI)
+    return with_slope(p, "ndtri", _ndtri, lambda _p, y: apply("exp", y * y * 0.5) * _ROOT_TWO_PI)
 
 
 def _ndtri(p: Any) -> Any:
@@ -131,7 +131,7 @@ def erfinv(x: Tensor) -> Tensor:
     >>> erfinv(tensor.array([-1.0, 0.0, 1.0])).tolist()
     [-inf, 0.0, inf]
     """
-    return applied(x, "erfinv", _erfinv, lambda _x, y: apply("exp", y * y) * (math.sqrt(math.pi) / 2))
+    return with_slope(x, "erfinv", _erfinv, lambda _x, y: apply("exp", y * y) * (math.sqrt(math.pi) / 2))
 
 
 def _erfinv(x: Any) -> Any:

@@ -17,7 +17,7 @@ from loom.core.late.dataclass import dataclass
 from loom.core.promotion import is_number, promote
 from loom.tensor.record.graph import Node, NodeT, same
 
-__all__ = ["NAMES", "FloatInfo", "IntInfo", "can_cast", "copied", "finfo", "iinfo", "isdtype", "result_type"]
+__all__ = ["NAMES", "FloatInfo", "IntInfo", "can_cast", "copy_handle", "finfo", "iinfo", "isdtype", "result_type"]
 
 NAMES: dict[str, DType] = {
     "bool": types.bool_, "int8": types.i8, "int16": types.i16, "int32": types.i32, "int64": types.i64,
@@ -177,6 +177,6 @@ def can_cast(from_: Any, to: Any, /) -> bool:
         return False
 
 
-def copied(x: NodeT) -> NodeT:
+def copy_handle(x: NodeT) -> NodeT:
     """Return another handle of the same elements: neither sees what is assigned to the other."""
     return same(x)

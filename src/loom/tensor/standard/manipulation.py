@@ -17,7 +17,7 @@ from loom.core.given import flag, is_list, items
 from loom.core.numbers import whole
 from loom.tensor.ops import joining, views
 from loom.tensor.record.graph import NodeT, as_shape, require_tensor
-from loom.tensor.standard.dtypes import copied
+from loom.tensor.standard.dtypes import copy_handle
 
 __all__ = [
     "broadcast_arrays", "concat", "flip", "moveaxis", "permute_dims", "reshape", "roll", "tile", "unstack",
@@ -168,7 +168,7 @@ def reshape(x: NodeT, /, shape: Any, *more: Any, copy: bool | None = None) -> No
         raise ArgumentError("reshape, copy", "tensors do not share what is assigned", expected="None or True", got=copy,
                             remedy="Leave copy out")  # fmt: skip
     found = views.reshape(x, shape, *more)
-    return copied(found) if found is x and copy else found
+    return copy_handle(found) if found is x and copy else found
 
 
 def roll(x: NodeT, /, shift: int | tuple[int, ...], *, axis: int | tuple[int, ...] | None = None) -> NodeT:

@@ -13,7 +13,7 @@ from loom import In, InOut, Out, f32, u32
 from loom.core.dtype import lookup
 from loom.core.errors import RaceDetected
 from loom.ir.interp import Options, interpret
-from loom.kernels.scan.onepass import scan_once, told_words
+from loom.kernels.scan.onepass import scan_once, status_words
 from unit.emulation.drawn_loops import loaded
 from unit.ir.passes.drawn_order import draw
 
@@ -127,6 +127,6 @@ def test_a_library_kernel_that_waits_for_other_groups() -> None:
     """Whose proof stands in its docstring: a scan in one pass."""
     tiles, width = 5, 4096
     x = np.random.default_rng(1).integers(0, 99, tiles * width).astype(np.uint32)
-    told, offsets, out = np.zeros(told_words(tiles), np.uint64), np.zeros(tiles, np.uint32), np.zeros_like(x)
+    told, offsets, out = np.zeros(status_words(tiles), np.uint64), np.zeros(tiles, np.uint32), np.zeros_like(x)
     _run(scan_once("sum", loom.u32), x, told, offsets, out, params=(tiles,), groups=tiles + 1)
     assert (out == np.cumsum(x)).all()

@@ -11,7 +11,7 @@ import pytest
 
 import loom
 from loom.core.errors import ArgumentError, DeviceError, KernelFault
-from loom.runtime.chain.kept import kept_programs
+from loom.runtime.chain.kept import program_cache
 from unit.patterns.canonical import same_bits
 
 pytestmark = pytest.mark.needs("threads")
@@ -182,7 +182,7 @@ def test_a_program_serves_many_arrays_in_flight(device: Any) -> None:
 def test_the_same_storage_again_needs_no_new_recording(device: Any) -> None:
     x, out = loom.array(X, on=device), device.allocate(4)
     loom.gpu_max(x).numpy()
-    programs = kept_programs()
+    programs = program_cache()
     kept: Any = programs.find(next(key for key in reversed(programs.keys()) if "name='max'" in str(key)))
     recordings = getattr(kept._program._inner, "recordings", None)
     bound = set()

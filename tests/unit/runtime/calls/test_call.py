@@ -15,7 +15,7 @@ import torch
 import loom
 from loom import In, InOut, Out, bf16, f16, f32, f64, i8, i16, i32, i64, tensor, u8, u16, u32, u64
 from loom.core.errors import AssertionFailed, LoomError
-from loom.runtime.chain.kept import kept_programs
+from loom.runtime.chain.kept import program_cache
 
 SIZE = 1000
 X = np.arange(SIZE, dtype=np.float32)
@@ -263,11 +263,11 @@ def test_threads_that_call_one_kernel() -> None:
 
 
 def test_one_program_is_kept_for_calls_of_one_kind() -> None:
-    before = len(kept_programs())
+    before = len(program_cache())
     for n in range(5):
         scale(X, np.zeros(SIZE, np.float32), float(n))
         scale(X, np.zeros(SIZE, np.float32), a=float(n))
-    assert len(kept_programs()) <= before + 1
+    assert len(program_cache()) <= before + 1
 
 
 def test_a_call_after_a_fork() -> None:

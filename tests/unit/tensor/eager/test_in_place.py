@@ -13,7 +13,7 @@ import pytest
 import loom
 from loom import tensor
 from loom.core.errors import AssertionFailed
-from loom.runtime.chain.kept import Kept, kept_programs
+from loom.runtime.chain.kept import Kept, program_cache
 from loom.runtime.chain.program import Program
 from loom.runtime.drivers.cpu import pool
 from loom.runtime.memory.order import Use, Uses
@@ -110,7 +110,7 @@ def test_profiles_and_debuggers_see_every_run() -> None:
 
 
 def test_nothing_of_a_run_is_held() -> None:
-    kept_programs().clear()
+    program_cache().clear()
     x = tensor.array(np.ones(100_000, np.float32), on="cpu")
     for _ in range(3):
         y = x.sum().evaluate()

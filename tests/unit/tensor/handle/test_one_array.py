@@ -9,7 +9,7 @@ import pytest
 
 import loom
 from loom.core.errors import ArgumentError, ShapeError, StateError
-from loom.tensor.handle.lending import known
+from loom.tensor.handle.lending import from_storage
 
 
 def test_tells_what_it_is() -> None:
@@ -96,7 +96,7 @@ class _Elsewhere:
 def test_memory_elsewhere_cannot_be_seen_in_place() -> None:
     far: Any = _Elsewhere()
     with pytest.raises(StateError, match=r"the memory of device 'cpu' is not the host's. Use numpy\(\)"):
-        known(loom.Array, far, loom.f32, (1,), loom.device("cpu")).host()
+        from_storage(loom.Array, far, loom.f32, (1,), loom.device("cpu")).host()
 
 
 @pytest.mark.parametrize("kind", ["f4", "f8", "f2", "i4", "u8", "?", "c8", "c16"])

@@ -52,12 +52,12 @@ def native_root(x: Any) -> Any:
 def exact_div(x: Any, y: Any, approximate: Any = native_quotient) -> Any:
     """``x / y`` in f32, correctly rounded, from ``approximate(a, b)`` of a in [1, 4) and b in [1, 2), a >= b."""
     a, b = bitcast(u32, x) & _MAGNITUDE, bitcast(u32, y) & _MAGNITUDE
-    (whole_a, exponent_a), (whole_b, exponent_b) = _unpacked(a), _unpacked(b)
+    (whole_a, exponent_a), (whole_b, exponent_b) = _unpack(a), _unpack(b)
     doubled = u32(whole_a < whole_b)
     exponent = exponent_a - exponent_b + 127 - i32(doubled)
-    near = approximate(_scaled(whole_a, doubled), _scaled(whole_b, u32(0)))
+    near = approximate(_scale(whole_a, doubled), _scale(whole_b, u32(0)))
     low = u32(near * 8388608.0) - _SLACK
-    quotient, rest = _divided(low, (whole_a << (doubled + 23)) - low * whole_b, whole_b)
+    quotient, rest = _correct_quotient(low, (whole_a << (doubled + 23)) - low * whole_b, whole_b)
     # two more bits: the half, and whether anything is left; no quotient lies halfway, but a subnormal one may
     exact = quotient << 2 | u32(rest + rest > whole_b) << 1 | u32(rest != 0)
     shift = u32(min(max(1 - exponent, 0), 25) + 2)
@@ -72,17 +72,17 @@ def exact_div(x: Any, y: Any, approximate: Any = native_quotient) -> Any:
 def exact_sqrt(x: Any, approximate: Any = native_root) -> Any:
     """``sqrt(x)`` in f32, correctly rounded, from ``approximate(a)`` of a in [1, 4)."""
     given = bitcast(u32, x)
-    whole, exponent = _unpacked(given & _MAGNITUDE)
+    whole, exponent = _unpack(given & _MAGNITUDE)
     doubled = u32(~exponent & 1)
-    low = u32(approximate(_scaled(whole, doubled)) * 8388608.0) - _SLACK
-    root, rest = _rooted(low, (whole << (doubled + 23)) - low * low)
+    low = u32(approximate(_scale(whole, doubled)) * 8388608.0) - _SLACK
+    root, rest = _correct_root(low, (whole << (doubled + 23)) - low * low)
     # (root + 1/2)^2 = root^2 + root + 1/4: never hit by a whole number
     finite = (((u32(exponent + 125) - doubled) >> 1) << 23) + root + u32(rest > root)
     numeric = select(given == _INFINITY, _INFINITY, select(given & _MAGNITUDE == 0, given, finite))
     return bitcast(f32, select((given > _INFINITY) & (given != _SIGN), _NAN, numeric))
 
 
-def _unpacked(magnitude: Any) -> Any:
+def _unpack(magnitude: Any) -> Any:
     """Return the significand of 24 bits (any for 0, infinity, NaN) and the exponent's field, below 1 if subnormal."""
     field, fraction = magnitude >> 23, magnitude & _FRACTION
     shift = clz(fraction) - 8
@@ -90,37 +90,37 @@ def _unpacked(magnitude: Any) -> Any:
     return whole, select(field == 0, 1 - i32(shift), i32(field))
 
 
-def _scaled(whole: Any, doubled: Any) -> Any:
+def _scale(whole: Any, doubled: Any) -> Any:
     """Return a significand as a float in [1, 2), or doubled in [2, 4)."""
     return bitcast(f32, (whole & _FRACTION) | (_ONE + (doubled << 23)))
 
 
-def _divided(low: Any, rest: Any, divisor: Any) -> Any:
+def _correct_quotient(low: Any, rest: Any, divisor: Any) -> Any:
     """Return quotient and remainder below ``divisor``, given a quotient less than 64 too low and its remainder."""
-    low_5, rest_5 = _divided_step(low, rest, divisor, 5)
-    low_4, rest_4 = _divided_step(low_5, rest_5, divisor, 4)
-    low_3, rest_3 = _divided_step(low_4, rest_4, divisor, 3)
-    low_2, rest_2 = _divided_step(low_3, rest_3, divisor, 2)
-    low_1, rest_1 = _divided_step(low_2, rest_2, divisor, 1)
-    return _divided_step(low_1, rest_1, divisor, 0)
+    low_5, rest_5 = _subtract_multiple(low, rest, divisor, 5)
+    low_4, rest_4 = _subtract_multiple(low_5, rest_5, divisor, 4)
+    low_3, rest_3 = _subtract_multiple(low_4, rest_4, divisor, 3)
+    low_2, rest_2 = _subtract_multiple(low_3, rest_3, divisor, 2)
+    low_1, rest_1 = _subtract_multiple(low_2, rest_2, divisor, 1)
+    return _subtract_multiple(low_1, rest_1, divisor, 0)
 
 
-def _divided_step(low: Any, rest: Any, divisor: Any, bit: Any) -> Any:
+def _subtract_multiple(low: Any, rest: Any, divisor: Any, bit: Any) -> Any:
     part = divisor << bit
     return select(rest >= part, low + (1 << bit), low), select(rest >= part, rest - part, rest)
 
 
-def _rooted(low: Any, rest: Any) -> Any:
+def _correct_root(low: Any, rest: Any) -> Any:
     """Return root and remainder, given a root less than 64 too low and its remainder."""
-    low_5, rest_5 = _rooted_step(low, rest, 5)
-    low_4, rest_4 = _rooted_step(low_5, rest_5, 4)
-    low_3, rest_3 = _rooted_step(low_4, rest_4, 3)
-    low_2, rest_2 = _rooted_step(low_3, rest_3, 2)
-    low_1, rest_1 = _rooted_step(low_2, rest_2, 1)
-    return _rooted_step(low_1, rest_1, 0)
+    low_5, rest_5 = _add_root_bit(low, rest, 5)
+    low_4, rest_4 = _add_root_bit(low_5, rest_5, 4)
+    low_3, rest_3 = _add_root_bit(low_4, rest_4, 3)
+    low_2, rest_2 = _add_root_bit(low_3, rest_3, 2)
+    low_1, rest_1 = _add_root_bit(low_2, rest_2, 1)
+    return _add_root_bit(low_1, rest_1, 0)
 
 
-def _rooted_step(low: Any, rest: Any, bit: Any) -> Any:
+def _add_root_bit(low: Any, rest: Any, bit: Any) -> Any:
     part = (low << (bit + 1)) + (1 << 2 * bit)  # (low + 2^bit)^2 - low^2
     return select(rest >= part, low + (1 << bit), low), select(rest >= part, rest - part, rest)
 

@@ -155,7 +155,7 @@ class Layer(Config, ABC):
         """Return the step sizes of own weights that have another than the optimiser's."""
         return {}
 
-    def borrowed(self) -> tuple[str, ...]:
+    def keys_elsewhere(self) -> tuple[str, ...]:
         """Return the keys of other layers whose weights this one computes with."""
         named = [getattr(self, f.name) for f in value_fields(type(self)) if isinstance(f.rule, LayerName)]
         return tuple(name for name in named if name is not None)
@@ -227,8 +227,8 @@ class Shared(Layer):
     def table_rows(self) -> TableRows:
         return self.layer.table_rows()
 
-    def borrowed(self) -> tuple[str, ...]:
-        return self.layer.borrowed()
+    def keys_elsewhere(self) -> tuple[str, ...]:
+        return self.layer.keys_elsewhere()
 
 
 def register(config: AnyLayer) -> AnyLayer:

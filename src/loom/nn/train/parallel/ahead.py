@@ -112,7 +112,7 @@ class Ahead:
         if self._met[0] != numbers and len(members) == 1:
             self._met = numbers, os.urandom(8).hex(), ("",)
         elif self._met[0] != numbers:
-            told = self._pool.gather(self._key, "met_at", dict.fromkeys(members, ()))
+            told = self._pool.gather(self._key, "meeting_place", dict.fromkeys(members, ()))
             paths = tuple(told[m][0].summary for m in members if m in told)
             if len(paths) < len(members) or not all(paths):
                 self._failures += 1

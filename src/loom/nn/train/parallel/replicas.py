@@ -128,7 +128,7 @@ class PooledReplica:
 
     # courses
 
-    def met_at(self) -> Reported:
+    def meeting_place(self) -> Reported:
         """Report where others of this node meet this one, "" if they cannot."""
         self._close_threshold()
         self._threshold = None if self._room is None else _make_if_possible(Threshold)

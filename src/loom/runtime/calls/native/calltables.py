@@ -80,10 +80,10 @@ def _enter(
     called: KernelFunction, form: CallForm, key: Hashable, where: Device, values: Sequence[object], interface: Interface
 ) -> bool:
     """Enter a call in the table of its kernel; False if it is there, or is none that the door takes."""
-    from loom.runtime.calls.native.nativedoor import opened  # few programs call a kernel twice
+    from loom.runtime.calls.native.nativedoor import open_door  # few programs call a kernel twice
 
     with CRITICAL, _lock:
-        door = opened(_CallTable)
+        door = open_door(_CallTable)
         if door is None:
             return False
         door.renew()

@@ -30,7 +30,7 @@ from loom.runtime.port.profile import OPEN
 from loom.targets.base import LOG_HEADER_WORDS, Artifact, Site
 from loom.targets.llvm.machine import emit, host_machine, llvm_fingerprint
 
-__all__ = ["Door", "opened"]
+__all__ = ["Door", "open_door"]
 
 _ENTRIES = ("loom_door", "loom_door_open")
 _FUNCTIONS = (
@@ -171,7 +171,7 @@ def _artifact() -> Artifact:
 _opened: list[Door | None] = []
 
 
-def opened(table: type[object]) -> Door | None:
+def open_door(table: type[object]) -> Door | None:
     """Return the door, opened now if it was not; None where it stays shut.
 
     ``table``: the class of what kernels know, with its address in a slot ``place``.

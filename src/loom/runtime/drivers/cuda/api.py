@@ -54,14 +54,14 @@ class Api:
     def __getattr__(self, name: str) -> Any:
         function = getattr(self.driver, name)
 
-        def called(*args: Any) -> Any:
+        def call(*args: Any) -> Any:
             result, *values = function(*args)
             if result != SUCCESS:
                 raise self.error(name, result)
             return values[0] if len(values) == 1 else tuple(values)
 
-        setattr(self, name, called)
-        return called
+        setattr(self, name, call)
+        return call
 
     def add_early_edges(self, graph: Any, before: Sequence[Any], node: Any) -> None:
         """Let a node of a graph begin before those that it needs are over: it waits for them itself.

@@ -97,11 +97,11 @@ def _gpu(api: Api, number: int) -> Gpu:
     handle = api.cuDeviceGet(number)
     kinds = api.driver.CUdevice_attribute
 
-    def asked(name: str) -> int:
+    def attribute_of(name: str) -> int:
         return int(api.cuDeviceGetAttribute(getattr(kinds, f"CU_DEVICE_ATTRIBUTE_{name}"), handle))
 
-    limits = {name: asked(attribute) for name, attribute in _LIMITS.items()}
-    chip = asked("COMPUTE_CAPABILITY_MAJOR"), asked("COMPUTE_CAPABILITY_MINOR")
+    limits = {name: attribute_of(attribute) for name, attribute in _LIMITS.items()}
+    chip = attribute_of("COMPUTE_CAPABILITY_MAJOR"), attribute_of("COMPUTE_CAPABILITY_MINOR")
     refused = None
     if chip < _LEAST_CHIP:
         refused = f"compute capability 8.0 or newer is needed, it has {chip[0]}.{chip[1]}"

@@ -43,7 +43,7 @@ class LaunchedRows:
         """Yield number, item and its row, of rows that do something."""
         return self.table.rows(self.first, self.last)
 
-    def changed(self, items: set[int]) -> None:
+    def set_words(self, items: set[int]) -> None:
         """Nothing: words are read when a row is launched."""
 
     def launch(self) -> KernelFault | None:
@@ -63,7 +63,7 @@ def launch_row(device: OpenGpu, item: LaunchItem, turn: int) -> None:
         return
     x, y, z = item.groups[turn].tolist()
     workgroup = verified.workgroup
-    kernel, given = item.kernel, item.given(turn)
+    kernel, given = item.kernel, item.parameters_at(turn)
     device.api.cuLaunchKernel(kernel.function, x, y, z, *workgroup, kernel.shared_nbytes, device.stream, given, 0)
 
 
@@ -106,7 +106,7 @@ class KernelGraph(LaunchedRows):
         api = device.api
         self._row = api.driver.CUDA_KERNEL_NODE_PARAMS()
         self._nodes: dict[int, Any] = {}
-        needed = self._needed(needs)
+        needed = self._dependencies(needs)
         early = self._early(needed)
         try:
             graph, self._exec = self._build(needed, early)
@@ -117,7 +117,7 @@ class KernelGraph(LaunchedRows):
             device.overlap, device.overlap_refused = NO_OVERLAP, refusal.what
         weakref.finalize(self, _destroy, api, device.current, graph, self._exec).atexit = False
 
-    def _needed(self, needs: Needs) -> list[_Needed]:
+    def _dependencies(self, needs: Needs) -> list[_Needed]:
         """Return rows with those that each needs before it; the rows of one dispatch are strangers to each other."""
         needs.restart()
         number, before, nodes, last = -1, list[int](), list[int](), None
@@ -126,7 +126,7 @@ class KernelGraph(LaunchedRows):
             here = int(item.numbers[turn])
             if here != number:
                 if last is not None:
-                    needs.done_by(last, nodes)
+                    needs.note_nodes(last, nodes)
                 assert item.dispatch is not None
                 number, nodes, last = here, [], item.dispatch
                 before = needs.before(last)
@@ -167,10 +167,10 @@ class KernelGraph(LaunchedRows):
         row.gridDimX, row.gridDimY, row.gridDimZ = item.groups[turn].tolist()
         row.blockDimX, row.blockDimY, row.blockDimZ = item.kernel.verified.workgroup
         row.sharedMemBytes = item.kernel.shared_nbytes
-        row.kernelParams = item.given(turn)
+        row.kernelParams = item.parameters_at(turn)
         return row
 
-    def changed(self, items: set[int]) -> None:
+    def set_words(self, items: set[int]) -> None:
         """Hand changed words to their nodes."""
         setting = self.device.api.cuGraphExecKernelNodeSetParams
         for row, item, turn in self.rows():

@@ -69,13 +69,13 @@ class _Library:
     def __init__(self, owner: LibraryOwner, name: str, prefix: str, create: str, set_stream: str) -> None:
         self.name, self.where = name, f"device {owner.name!r}, guarantee"
         with ordinary_arithmetic():
-            self.functions = self._loaded(name)
+            self.functions = self._load(name)
         self.handle = _address()
         self._prefix = prefix
         self.call(create, ctypes.byref(self.handle))
         self.call(set_stream, self.handle, _address(int(owner.stream)))
 
-    def _loaded(self, name: str) -> Any:
+    def _load(self, name: str) -> Any:
         try:
             found = load("cuda.pathfinder", self.where).load_nvidia_dynamic_lib(name)
             return ctypes.CDLL(found.abs_path)

@@ -70,7 +70,7 @@ class MemoryOwner(Protocol):
     def has_passed(self, event: Any) -> bool: ...
     def settle(self) -> None: ...
     def require(self) -> None: ...
-    def noted(self, error: DeviceError) -> DeviceError: ...
+    def note_error(self, error: DeviceError) -> DeviceError: ...
 
 
 def poll(has_passed: Any, event: Any, seconds: float) -> bool:
@@ -122,7 +122,7 @@ class GpuMemory:
                 address = self._take(room)
             except DeviceError as error:
                 if not is_memory(error):
-                    raise self.owner.noted(error) from None
+                    raise self.owner.note_error(error) from None
                 address = self._take_at_last(nbytes, room)
             storage = CudaStorage(self, int(address), nbytes)
             weakref.finalize(storage, self._free, storage.address).atexit = False
@@ -283,7 +283,7 @@ class GpuMemory:
             self._copy_peer(here.address, other, there.address, wanted.nbytes)
         except DeviceError as error:
             if is_loss(error):
-                raise self.owner.noted(error) from None
+                raise self.owner.note_error(error) from None
             return False
         return np.array_equal(self.download(here.address, wanted.nbytes), wanted)
 
@@ -308,7 +308,7 @@ class GpuMemory:
                 api.cuMemPoolSetAccess(other.pool, (access,), 1)
         except DeviceError as error:
             if is_loss(error):
-                raise self.owner.noted(error) from None
+                raise self.owner.note_error(error) from None
             return False
         with self.owner.current:
             driver.cuCtxEnablePeerAccess(other.owner.context, 0)  # of memory of no pool; others may have asked before

@@ -203,10 +203,10 @@ class OpenGpu(ProcessBound):
         if result == NOT_READY:
             return False
         if result != SUCCESS:
-            raise self.noted(self.api.error("cuEventQuery", result))
+            raise self.note_error(self.api.error("cuEventQuery", result))
         return True
 
-    def noted(self, error: DeviceError) -> DeviceError:
+    def note_error(self, error: DeviceError) -> DeviceError:
         """Take note of an error that may tell that the device was lost."""
         self.lost = self.lost or is_loss(error)
         return error

@@ -46,12 +46,12 @@ class CudaRun(RowRun["CudaProgram"]):
             with self.device.current:
                 self._event = self.device.event()
         except DeviceError as error:
-            raise self.device.noted(error) from None
+            raise self.device.note_error(error) from None
 
     def has_passed(self, seconds: float) -> bool:
-        return poll(self._passed, self._event, seconds)
+        return poll(self._has_passed, self._event, seconds)
 
-    def _passed(self, event: Any) -> bool:
+    def _has_passed(self, event: Any) -> bool:
         return self.over or self.device.has_passed(event)
 
     def collect(self, program: CudaProgram) -> tuple[Outcome, Times | None]:
@@ -156,7 +156,7 @@ class CudaProgram(RowProgram[OpenGpu, CudaRun]):
                     self.table.choose(item)
             with self.device.current:
                 for part, _ in self.rows:
-                    part.changed(touched)
+                    part.set_words(touched)
             self._bound = wanted
         return [slot.storage for slot in self.slots.values()]
 

@@ -45,7 +45,7 @@ class LaunchItem(RowItem[LoadedFunction]):
         buffers = self.words[:, : 2 * len(self.bound)]
         return not (buffers[:, ::2] % PLACED_NBYTES).any() and bool((buffers[:, 1::2] < PLACED_ELEMENTS).all())
 
-    def given(self, turn: int) -> int:
+    def parameters_at(self, turn: int) -> int:
         """Return where CUDA finds the addresses of a row's words."""
         return self.pointers.ctypes.data + turn * self.pointers.strides[0]
 

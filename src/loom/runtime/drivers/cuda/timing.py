@@ -27,7 +27,7 @@ class StampedRows(LaunchedRows):
 
     def __init__(self, device: OpenGpu, table: LaunchTable) -> None:
         super().__init__(device, table, 0, len(table.owners))
-        self.timed, self.numbers, self.weights = table.timed_rows()
+        self.timed, self.numbers, self.weights = table.rows_to_time()
         self._last: Any = None
         self.events: list[Any] = [device.api.cuEventCreate(0) for _ in range(2 * len(self.timed))]
         self._places = {row: 2 * place for place, row in enumerate(self.timed.tolist())}

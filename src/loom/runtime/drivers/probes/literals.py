@@ -18,9 +18,9 @@ from loom.kernels.maps.literals import (
     literal_choices,
     literal_operation,
     literals_of,
-    worked_out_zeros,
+    zero_arithmetic,
 )
-from loom.runtime.drivers.probes.probe import Array, Probe, on_host, ordered
+from loom.runtime.drivers.probes.probe import Array, Probe, extreme, on_host
 
 __all__ = ["LITERAL_PROBES"]
 
@@ -39,7 +39,7 @@ def _second_if_equal(a: Array, b: Array) -> Array:
 
 _NUMPY: dict[str, Any] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "mul and add": _product_and_sum,
-    "min": ordered("min"), "max": ordered("max"), "lt": _lesser,
+    "min": extreme("min"), "max": extreme("max"), "lt": _lesser,
     "eq": _second_if_equal,
 }  # fmt: skip
 
@@ -59,7 +59,7 @@ def _inputs(dtype: DType) -> tuple[Array, ...]:
 
 
 @on_host
-def _operated(name: str, dtype: DType, x: Array) -> Array:
+def _apply(name: str, dtype: DType, x: Array) -> Array:
     wide = x.astype(_wide(dtype))
     rows: list[Array] = []
     for literal in literals_of(dtype):
@@ -69,7 +69,7 @@ def _operated(name: str, dtype: DType, x: Array) -> Array:
 
 
 @on_host
-def _chosen(dtype: DType, x: Array) -> Array:
+def _choose(dtype: DType, x: Array) -> Array:
     known = literals_of(dtype)[:4]
     rows: list[Array] = [np.where(x < 0, dtype.numpy.type(a), dtype.numpy.type(b)) for a in known for b in known]
     return np.concatenate([row for row in rows for _ in range(3)])
@@ -96,13 +96,13 @@ def _probes(dtype: DType) -> list[Probe]:
                 f"{name} {op} with literals",
                 partial(literal_operation, op, dtype),
                 given,
-                partial(_operated, op, dtype),
+                partial(_apply, op, dtype),
                 1,
             )
             for op in LITERAL_OPERATIONS
         ),
-        Probe(f"{name} zeros worked out", partial(worked_out_zeros, dtype), given, partial(_with_zeros, dtype), 1),
-        Probe(f"{name} select of literals", partial(literal_choices, dtype), given, partial(_chosen, dtype), 1),
+        Probe(f"{name} zeros worked out", partial(zero_arithmetic, dtype), given, partial(_with_zeros, dtype), 1),
+        Probe(f"{name} select of literals", partial(literal_choices, dtype), given, partial(_choose, dtype), 1),
     ]
 
 

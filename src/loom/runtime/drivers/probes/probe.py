@@ -14,7 +14,7 @@ from loom.core.arithmetic import ordinary_arithmetic
 from loom.core.late.dataclass import dataclass
 from loom.ir.frontend.decorator import KernelFunction
 
-__all__ = ["Array", "Probe", "on_host", "ordered"]
+__all__ = ["Array", "Probe", "extreme", "on_host"]
 
 Array = np.ndarray[Any, Any]
 
@@ -34,19 +34,19 @@ def on_host(function: Callable[..., Any]) -> Callable[..., Array]:
     """Compute with numpy as IEEE 754 says."""
 
     @ordinary_arithmetic()
-    def computed(*arrays: Array) -> Array:
+    def compute(*arrays: Array) -> Array:
         with np.errstate(all="ignore"):
             return function(*arrays)
 
-    return computed
+    return compute
 
 
-def ordered(name: str) -> Callable[..., Array]:
+def extreme(name: str) -> Callable[..., Array]:
     """Return the smaller ("min") or larger of two arrays: NaN wins, -0 is below +0."""
 
-    def chosen(x: Array, y: Array) -> Array:
+    def choose(x: Array, y: Array) -> Array:
         less = (x < y) | ((x == y) & np.signbit(x))
         found = np.where(less == (name == "min"), x, y)
         return np.where(np.isnan(x) | np.isnan(y), np.array(np.nan, x.dtype), found)
 
-    return chosen
+    return choose

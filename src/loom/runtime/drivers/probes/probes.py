@@ -45,7 +45,7 @@ from loom.kernels.group.join import add, larger, multiply, smaller
 from loom.kernels.maps.literals import divide, first_if_below, subtract
 from loom.runtime.drivers.probes import samples
 from loom.runtime.drivers.probes.literals import LITERAL_PROBES
-from loom.runtime.drivers.probes.probe import Array, Probe, on_host, ordered
+from loom.runtime.drivers.probes.probe import Array, Probe, extreme, on_host
 
 __all__ = ["LANES", "PROBES", "TILES"]
 
@@ -73,7 +73,7 @@ def _itself_if_number(x: Array) -> Array:
     return np.where(np.isnan(x), np.ones_like(x), x + 1)
 
 
-def _regrouped(x: Any, y: Any) -> Any:
+def _regroup(x: Any, y: Any) -> Any:
     return (x + y) - x
 
 
@@ -93,7 +93,7 @@ def _below_zero(x: Any) -> Any:
     return select(i64(x) < 0, i64(x) + 100, i64(x))
 
 
-def _widened_opposite(x: Any) -> Any:
+def _wide_opposite(x: Any) -> Any:
     return i64(-x)
 
 
@@ -143,7 +143,7 @@ def _accumulate(source: DType) -> KernelFunction:
 
 
 @ordinary_arithmetic()
-def _accumulated(x: Array, y: Array) -> Array:
+def _accumulate_on_host(x: Array, y: Array) -> Array:
     total, i = np.zeros(len(x), x.dtype), np.arange(len(x))
     with np.errstate(all="ignore"):
         for n in range(8):
@@ -163,7 +163,7 @@ def _long_loop() -> KernelFunction:
     return probe
 
 
-def _looped(turns: Array) -> Array:
+def _long_loop_on_host(turns: Array) -> Array:
     state = np.arange(len(turns), dtype=np.uint32)
     with np.errstate(over="ignore"):
         for n in range(int(turns[0])):
@@ -222,11 +222,11 @@ def _tally() -> KernelFunction:
     return probe
 
 
-def _tallied(x: Array) -> Array:
+def _tally_on_host(x: Array) -> Array:
     return np.array([x[n::4].sum(dtype=np.uint64) for n in range(4)])
 
 
-def _saturated(target: DType) -> Callable[..., Array]:
+def _saturate(target: DType) -> Callable[..., Array]:
     def convert(x: Array) -> Array:
         low, high = float(target.minimum), float(target.maximum + 1)
         wide = np.nan_to_num(np.trunc(x), nan=0.0, posinf=high, neginf=low)
@@ -256,7 +256,7 @@ def _floats(dtype: DType) -> list[Probe]:
         two("sub", subtract, np.subtract, pairs),
         one("sub", _less_itself, _less_itself, samples.specials),
         two("mul", multiply, np.multiply, pairs),
-        two("reassociation", _regrouped, lambda x, y: (x + y) - x, pairs),
+        two("reassociation", _regroup, lambda x, y: (x + y) - x, pairs),
         Probe(
             f"{name} contraction", lambda: _ternary(_product_plus, dtype, dtype), lambda: products(kind),
             on_host(_product_plus),
@@ -265,9 +265,9 @@ def _floats(dtype: DType) -> list[Probe]:
             f"{name} contraction", lambda: _ternary(_minus_product, dtype, dtype), lambda: products(kind),
             on_host(_minus_product),
         ),
-        Probe(f"{name} contraction", lambda: _accumulate(dtype), lambda: products(kind)[:2], _accumulated),
-        two("min", smaller, ordered("min"), pairs),
-        two("max", larger, ordered("max"), pairs),
+        Probe(f"{name} contraction", lambda: _accumulate(dtype), lambda: products(kind)[:2], _accumulate_on_host),
+        two("min", smaller, extreme("min"), pairs),
+        two("max", larger, extreme("max"), pairs),
         one("rounding", rint, np.rint, samples.fractions),
         one("rounding", floor, np.floor, samples.fractions),
         one("rounding", ceil, np.ceil, samples.fractions),
@@ -279,10 +279,10 @@ def _floats(dtype: DType) -> list[Probe]:
 
 
 def _conversion(source: DType, target: DType, operation: str, given: Any, expected: Any = None) -> Probe:
-    def converted(x: Array) -> Array:
+    def convert(x: Array) -> Array:
         return x.astype(target.numpy)
 
-    expected = expected or on_host(converted)
+    expected = expected or on_host(convert)
     return Probe(operation, lambda: _unary(target, source, target), lambda: (given(source, target),), expected)
 
 
@@ -290,16 +290,17 @@ def _integers(dtype: DType) -> list[Probe]:
     """The probes of a narrow or wide integer type."""
     name, kind = dtype.name, dtype.numpy
 
-    def given() -> tuple[Array, ...]:
+    def operands() -> tuple[Array, ...]:
         return samples.whole_pairs(kind)
 
     def two(expression: Any, fn: Any) -> Probe:
-        return Probe(f"{name} arithmetic", lambda: _binary(expression, dtype, dtype), given, on_host(fn))
+        return Probe(f"{name} arithmetic", lambda: _binary(expression, dtype, dtype), operands, on_host(fn))
 
     return [
-        two(add, np.add), two(multiply, np.multiply), two(_quotient, samples.divided), two(mulhi, samples.high_half),
+        two(add, np.add), two(multiply, np.multiply), two(_quotient, samples.floor_quotients),
+        two(mulhi, samples.high_half),
         Probe(
-            f"{name} arithmetic", lambda: _unary(clz, dtype, dtype), lambda: given()[:1], samples.leading_zeros
+            f"{name} arithmetic", lambda: _unary(clz, dtype, dtype), lambda: operands()[:1], samples.leading_zeros
         ),
     ]  # fmt: skip
 
@@ -314,7 +315,7 @@ def _dots() -> list[Probe]:
     """Dot products of packed bytes: none may saturate, neither in their sum nor where it is added."""
     return [
         Probe(
-            "dot products of bytes", partial(_ternary, fn, i32, i32), samples.packed_bytes,
+            "dot products of bytes", partial(_ternary, fn, i32, i32), samples.words_of_bytes,
             on_host(partial(_dot_on_host, kind)),
         )
         for fn, kind in ((dot4_i8, np.int8), (dot4_u8i8, np.uint8))
@@ -355,13 +356,13 @@ def _below_zero_on_host(x: Array) -> Array:
     return np.where(x < 0, x.astype(np.int64) + 100, x.astype(np.int64))
 
 
-def _widened_opposite_on_host(x: Array) -> Array:
+def _wide_opposite_on_host(x: Array) -> Array:
     return (-x).astype(np.int64)
 
 
 PROBES: tuple[Probe, ...] = (
-    Probe("long loops", _long_loop, lambda: (np.full(8, 70_000, np.uint32),), _looped, 1),
-    Probe("short loops", _long_loop, lambda: (np.full(8, 60_000, np.uint32),), _looped, 1),
+    Probe("long loops", _long_loop, lambda: (np.full(8, 70_000, np.uint32),), _long_loop_on_host, 1),
+    Probe("short loops", _long_loop, lambda: (np.full(8, 60_000, np.uint32),), _long_loop_on_host, 1),
     Probe(
         "partial vectors", _partial_group, lambda: (np.repeat(np.array([3, 4, 1, 7], np.uint32), 12),),
         samples.partial_turns, 4,
@@ -376,26 +377,26 @@ PROBES: tuple[Probe, ...] = (
     ),
     *(
         Probe(
-            f"{t.name} arithmetic", lambda t=t: _unary(_widened_opposite, t, i64),
-            lambda t=t: samples.whole_pairs(t.numpy)[:1], on_host(_widened_opposite_on_host),
+            f"{t.name} arithmetic", lambda t=t: _unary(_wide_opposite, t, i64),
+            lambda t=t: samples.whole_pairs(t.numpy)[:1], on_host(_wide_opposite_on_host),
         )
         for t in (i8, i16)
     ),
-    Probe("64-bit atomics", _tally, lambda: (samples.whole_pairs(np.dtype(np.uint64))[0][:1024],), _tallied, 16),
+    Probe("64-bit atomics", _tally, lambda: (samples.whole_pairs(np.dtype(np.uint64))[0][:1024],), _tally_on_host, 16),
     *_dots(),
     Probe(TILES, _tiles_of_bytes, samples.tiles_of_bytes, on_host(_tiles_on_host), 4),
     *_floats(f32), *LITERAL_PROBES[f32], *LITERAL_PROBES[f16],
     _conversion(u32, f32, "integers to floats", samples.wholes),
     _conversion(i32, f32, "integers to floats", samples.wholes),
-    _conversion(f32, i32, "f32 to integers", samples.reals, _saturated(i32)),
-    _conversion(f32, u32, "f32 to integers", samples.reals, _saturated(u32)),
+    _conversion(f32, i32, "f32 to integers", samples.reals, _saturate(i32)),
+    _conversion(f32, u32, "f32 to integers", samples.reals, _saturate(u32)),
     _conversion(u64, f32, "64-bit integers to floats", samples.wholes),
     _conversion(i64, f32, "64-bit integers to floats", samples.wholes),
     *_floats(f64), *LITERAL_PROBES[f64],
     _conversion(u32, f64, "f64 conversions", samples.wholes), _conversion(i32, f64, "f64 conversions", samples.wholes),
     _conversion(f64, f32, "f64 conversions", samples.reals), _conversion(f32, f64, "f64 conversions", samples.reals),
-    _conversion(f64, i64, "f64 conversions", samples.reals, _saturated(i64)),
-    _conversion(f64, u64, "f64 conversions", samples.reals, _saturated(u64)),
+    _conversion(f64, i64, "f64 conversions", samples.reals, _saturate(i64)),
+    _conversion(f64, u64, "f64 conversions", samples.reals, _saturate(u64)),
     _conversion(u64, f64, "64-bit integers to floats", samples.wholes),
     _conversion(i64, f64, "64-bit integers to floats", samples.wholes),
 )  # fmt: skip

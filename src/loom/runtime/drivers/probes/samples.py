@@ -14,8 +14,8 @@ import numpy as np
 from loom.core.dtype import DType
 
 __all__ = [
-    "divided", "fractions", "high_half", "leading_zeros", "packed_bytes", "pairs", "partial_turns", "products",
-    "quotients", "reals", "specials", "squares", "tiles_of_bytes", "whole_pairs", "wholes", "wide_rows",
+    "floor_quotients", "fractions", "high_half", "leading_zeros", "pairs", "partial_turns", "products", "quotients",
+    "reals", "specials", "squares", "tiles_of_bytes", "whole_pairs", "wholes", "wide_rows", "words_of_bytes",
 ]  # fmt: skip
 
 Array = np.ndarray[Any, Any]
@@ -174,7 +174,7 @@ def whole_pairs(kind: np.dtype[Any]) -> tuple[Array, Array]:
     return np.concatenate([np.repeat(known, len(known)), x]), np.concatenate([np.tile(known, len(known)), y])
 
 
-def packed_bytes() -> tuple[Array, Array, Array]:
+def words_of_bytes() -> tuple[Array, Array, Array]:
     """Return words of four bytes, extremes against each other in every place and any, and sums that overflow."""
     extremes = np.array([0x80, 0x7F, 0xFF, 0x00, 0x01], np.uint8)
     all_of = np.repeat(extremes, 4).view(np.int32)
@@ -211,7 +211,7 @@ def _each(x: Array, y: Array, function: Callable[[int, int], int]) -> Array:
     return np.array(found, f"u{x.dtype.itemsize}").view(x.dtype)
 
 
-def divided(x: Array, y: Array) -> Array:
+def floor_quotients(x: Array, y: Array) -> Array:
     """Return quotients by odd numbers, rounded down."""
     return _each(x, y, lambda a, b: a // (b | 1))
 

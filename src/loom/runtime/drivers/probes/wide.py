@@ -70,7 +70,7 @@ def _wide(columns: int) -> KernelFunction:
     return probe
 
 
-def _given(columns: int) -> tuple[Array, Array]:
+def _inputs(columns: int) -> tuple[Array, Array]:
     return samples.wide_rows(_BLOCKS, _ROWS + columns, _ROWS * columns)
 
 
@@ -81,18 +81,18 @@ def _wide_on_host(columns: int, x: Array, sums: Array) -> Array:
     products = rows[:, :, :_ROWS] @ rows[:, :, _ROWS:].transpose(0, 1, 3, 2)
     last, total = products[:, -1], products.sum(1)
 
-    def given(product: Array) -> Array:
+    def by_lane(product: Array) -> Array:
         """Return elements by lane: 4 j + 2 lower + right of one is 8 lower rows below, 8 j + right columns right."""
         parts = product.reshape(2, _ROWS // 16, 2, 8, columns // 8, 4, 2)
         return parts.transpose(0, 1, 3, 5, 4, 2, 6).reshape(-1)
 
-    def wrapped(product: Any) -> Array:
+    def wrap(product: Any) -> Array:
         return (product & 0xFFFF_FFFF).astype(np.uint32).view(np.int32)
 
-    return wrapped(sums.astype(np.int64) + given(total)) ^ wrapped(given(last) << 7)
+    return wrap(sums.astype(np.int64) + by_lane(total)) ^ wrap(by_lane(last) << 7)
 
 
 WIDE_PROBES: tuple[Probe, ...] = tuple(
-    Probe(WIDE, partial(_wide, columns), partial(_given, columns), on_host(partial(_wide_on_host, columns)), 2)
+    Probe(WIDE, partial(_wide, columns), partial(_inputs, columns), on_host(partial(_wide_on_host, columns)), 2)
     for columns in (64, 128)
 )

@@ -31,7 +31,7 @@ class RowDevice(Protocol):
 
     name: str
 
-    def noted(self, error: DeviceError) -> DeviceError:
+    def note_error(self, error: DeviceError) -> DeviceError:
         """Take note of an error that may tell that the device was lost."""
         ...
 
@@ -152,7 +152,7 @@ class RowRun(Generic[Program]):
                     raise lost
                 self.kept, self.taken = self.collect(program)
             except DeviceError as error:
-                self.kept = Outcome(lost=self.device.noted(error))
+                self.kept = Outcome(lost=self.device.note_error(error))
             self.over = True
             self.let_go(lost=lost is not None)
             self.program = None  # whoever keeps the run need not keep its memory

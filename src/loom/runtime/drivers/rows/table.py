@@ -193,7 +193,7 @@ class RowTable(Generic[Item]):
                     cuts.append(row)
         return cuts
 
-    def timed_rows(self, most: int = MOST_TIMED, *, empty: bool = False) -> tuple[Array, Array, Array]:
+    def rows_to_time(self, most: int = MOST_TIMED, *, empty: bool = False) -> tuple[Array, Array, Array]:
         """Return which rows a profile tells the time of, the numbers of their dispatches, and how many each stands for.
 
         Those of checks are none of them, nor, unless they are asked for, those that do nothing (``empty``).

@@ -45,10 +45,10 @@ class Binder:
         if found is None:
             if len(self._groups) >= _MOST_GROUPS:
                 self._groups.clear()
-            found = self._groups[key] = (*self._made(item, buffers), buffers)
+            found = self._groups[key] = (*self._bind(item, buffers), buffers)
         return found[0], found[1]
 
-    def _made(self, item: PassItem, buffers: list[Any]) -> tuple[LoadedPipeline, Any]:
+    def _bind(self, item: PassItem, buffers: list[Any]) -> tuple[LoadedPipeline, Any]:
         places: dict[int, int] = {}
         slots = tuple(places.setdefault(id(b), len(places)) for b in buffers)
         kernel = self.device.load(item.verified, slots, reports=item.reports)

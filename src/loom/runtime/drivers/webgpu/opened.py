@@ -48,7 +48,7 @@ class OpenWebGpu(ProcessBound):
         self._kernels: dict[Any, LoadedPipeline] = {}
         self._artifacts = ArtifactCache()
 
-    def noted(self, error: DeviceError) -> DeviceError:
+    def note_error(self, error: DeviceError) -> DeviceError:
         """Nothing is kept of what may tell that the device was lost: calls of ``wgpu`` say so."""
         return error
 

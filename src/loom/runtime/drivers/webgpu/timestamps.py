@@ -26,7 +26,7 @@ class PassStamps:
 
     def __init__(self, device: OpenWebGpu, table: PassTable) -> None:
         self.device = device
-        self.rows, self.numbers, self.weights = table.timed_rows(_MOST_ROWS)
+        self.rows, self.numbers, self.weights = table.rows_to_time(_MOST_ROWS)
         self.places = {row: place for place, row in enumerate(self.rows.tolist())}
         count = max(2, 2 * len(self.rows))
         self.set: Any = device.native.create_query_set(type="timestamp", count=count)

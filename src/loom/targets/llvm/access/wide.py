@@ -16,7 +16,7 @@ import llvmlite.ir as ll
 
 from loom.ir.kernel import Instr, Kernel, walk
 from loom.ir.passes.tiles import TILE_LANES
-from loom.ir.passes.wide import shared_named, tickets_of
+from loom.ir.passes.wide import find_shared, tickets_of
 from loom.targets.llvm.gpu.room import dynamic_name, starts_of_shared
 from loom.targets.llvm.values.state import State
 from loom.targets.llvm.values.types import I32, I64
@@ -91,7 +91,7 @@ def fetch(s: State, instr: Instr, ticket: Any, at: Any, first: Any) -> None:
     assert instr.memory is not None
     first_lane = _turn(s, instr) % _warps(s.kernel) * TILE_LANES
     name, words, _, _ = instr.attr
-    memory, b = shared_named(s.kernel, name), s.builder
+    memory, b = find_shared(s.kernel, name), s.builder
     assert memory is not None
     full, free, turn = _of_ticket(s, ticket)
     source = b.gep(s.arrays[instr.memory].base, [b.zext(first, I64)], source_etype=I32)
@@ -135,7 +135,7 @@ def wide_product(s: State, instr: Instr, a_at: Any, b_at: Any) -> None:
     """Set a lane's sums, or add to them, with four instructions of 32 k."""
     assert instr.memory is not None
     name, columns, keeps = instr.attr
-    memory, b, count = shared_named(s.kernel, name), s.builder, columns // 2
+    memory, b, count = find_shared(s.kernel, name), s.builder, columns // 2
     assert memory is not None
     base, sums = _place(s, s.arrays[memory].base), s.arrays[instr.memory].base
     own = [b.gep(sums, [I64(n)], source_etype=I32) for n in range(count)]

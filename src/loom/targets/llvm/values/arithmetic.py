@@ -63,7 +63,7 @@ class Arithmetic:
             return Repeated(like.type.element(value), like.type.count)
         return like.type(value)
 
-    def fenced(self, value: Any) -> Any:
+    def fence(self, value: Any) -> Any:
         """Return a float that LLVM does not take for the one it is."""
         if not self.register:
             return self.intrinsic("arithmetic.fence", value)
@@ -283,7 +283,7 @@ def _compare(a: Arithmetic, s: Instr, args: list[Any]) -> Any:
     symbol, dtype = _COMPARE[s.op.name], _operand(s)
     if dtype.is_float:
         if symbol in _ORDERING and not a.exact_choices:
-            args = [args[0], a.fenced(args[1])]
+            args = [args[0], a.fence(args[1])]
         return (a.b.fcmp_unordered if symbol == "!=" else a.b.fcmp_ordered)(symbol, *args)
     return (a.b.icmp_signed if dtype.is_signed else a.b.icmp_unsigned)(symbol, *args)
 

@@ -65,7 +65,7 @@ def course(replicas: Sequence[PooledReplica], changes: Sequence[Change], speeds:
            seconds: float = 60.0, paths: tuple[str, ...] | None = None) -> list[Any]:  # fmt: skip
     """Have replicas make a course, each in a thread; return what each reports, or its error."""
     if paths is None:
-        paths = tuple(r.met_at().summary for r in replicas)
+        paths = tuple(r.meeting_place().summary for r in replicas)
     found: list[Any] = [None] * len(replicas)
 
     def run(rank: int) -> None:

@@ -115,7 +115,7 @@ class FakeLibrary:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeLibrary:
     made = FakeLibrary()
-    monkeypatch.setattr(libraries._Library, "_loaded", lambda _self, _name: made)
+    monkeypatch.setattr(libraries._Library, "_load", lambda _self, _name: made)
     return made
 
 

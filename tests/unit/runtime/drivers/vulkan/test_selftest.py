@@ -20,7 +20,7 @@ from loom.core.numerics import canonical_bits
 from loom.runtime.drivers.probes import samples
 from loom.runtime.drivers.probes.probe import Probe
 from loom.runtime.drivers.probes.probes import PROBES
-from loom.runtime.drivers.vulkan.handles.opened import claimed_features
+from loom.runtime.drivers.vulkan.handles.opened import adapter_features
 from loom.runtime.drivers.vulkan.selftest import levels as selftest
 from loom.runtime.drivers.vulkan.selftest.levels import LADDERS, find_features
 from loom.targets.base.opaque_values import Knowledge
@@ -141,10 +141,10 @@ def test_what_is_wrong_is_replaced(
     other: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Any, operation: str, field: str
 ) -> None:
     device = other()
-    device.use(claimed_features(device.adapter))
+    device.use(adapter_features(device.adapter))
     wrong = lambda about, features: about == operation and getattr(features, field)  # noqa: E731
     features, operations = found_when_wrong(device, monkeypatch, tmp_path, wrong)
-    assert features == replace(claimed_features(device.adapter), **{field: False})
+    assert features == replace(adapter_features(device.adapter), **{field: False})
     assert [name for name, how in operations.items() if how != "native"] == [operation]
 
 

@@ -31,7 +31,7 @@ from loom.targets.base import Artifact, Bounds, compiler_fingerprint
 from loom.targets.spirv.features import Features, Matrices
 from loom.targets.spirv.target import SpirvTarget
 
-__all__ = ["OpenAdapter", "claimed_features"]
+__all__ = ["OpenAdapter", "adapter_features"]
 
 _MOST_QUEUES = 4
 """More overlap less: 16 chains of dependent dispatches took 17.8, 20.9 and 24.0 ms on 2, 4 and 8 queues of an H200."""
@@ -66,7 +66,7 @@ class OpenAdapter(DeviceContext):
         self.recorder = NativeRecorder(self)
         self.memory = DeviceMemory(self, self.queues, self.settle)
         self.pipelines = Pipelines(self)
-        self.features = claimed_features(adapter)
+        self.features = adapter_features(adapter)
 
     # kernels
 
@@ -155,7 +155,7 @@ class OpenAdapter(DeviceContext):
         self.queues.leave()
 
 
-def claimed_features(adapter: Adapter) -> Features:
+def adapter_features(adapter: Adapter) -> Features:
     """Return the features an adapter claims, all its arithmetic taken to be right."""
     limits = adapter.limits
     return Features(

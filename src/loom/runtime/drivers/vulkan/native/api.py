@@ -127,7 +127,7 @@ class Vulkan:
         """Return a C string."""
         return self.ffi.string(value).decode(errors="replace")
 
-    def finished(self, result: int) -> bool:
+    def is_done(self, result: int) -> bool:
         """Tell whether a wait ended because what it waited for is done."""
         return result != _TIMEOUT
 

@@ -48,7 +48,7 @@ class DeviceContext(ProcessBound):
         getattr(self.api.lib, f"vkDestroy{kind}")(self.handle, handle, self.api.ffi.NULL)
         self.live[kind] -= 1
 
-    def noted(self, error: DeviceError) -> DeviceError:
+    def note_error(self, error: DeviceError) -> DeviceError:
         """Take note of an error that may tell that the device was lost."""
         self.lost = self.lost or is_loss(error)
         return error

@@ -222,7 +222,7 @@ class Queues:
             return self.api.call("vkGetFenceStatus", self.device.handle, fence) == 0
         fences = self.api.ffi.new("VkFence[]", [fence])
         nanoseconds = int(min(seconds, _FOREVER) * 1e9)
-        return self.api.finished(self.api.call("vkWaitForFences", self.device.handle, 1, fences, 1, nanoseconds))
+        return self.api.is_done(self.api.call("vkWaitForFences", self.device.handle, 1, fences, 1, nanoseconds))
 
     # short work
 

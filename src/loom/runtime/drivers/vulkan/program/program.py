@@ -58,7 +58,7 @@ class Run(RowRun["VulkanProgram"]):
         try:
             queue.submit([commands for _, commands in recording.parts], self.fence, self)
         except DeviceError as error:
-            self.device.noted(error)
+            self.device.note_error(error)
             self.device.queues.bury(self.fence)
             raise
         recording.runs.append(self)
@@ -140,7 +140,7 @@ class VulkanProgram(RowProgram[OpenAdapter, Run]):
         self.recordings: list[Recording] = []
         device.programs.add(self)
         if not self.slots.all:
-            self.recordings.append(self._recorded())
+            self.recordings.append(self._record())
 
     def start(self, previous: Run | None) -> Run:
         """Begin a run; return at once, unless it is a pattern's and may fault."""
@@ -156,7 +156,7 @@ class VulkanProgram(RowProgram[OpenAdapter, Run]):
         """Start a run over what is attached."""
         with self.lock, CRITICAL:
             recording = self._recording()
-            run = Run(self, recording, self.device.queues.shared, self.slots.attached())
+            run = Run(self, recording, self.device.queues.shared, self.slots.memories())
             for slot in self.slots.written:
                 self.slots.memory(slot).run = run
             self.device.shared_run = run
@@ -169,7 +169,7 @@ class VulkanProgram(RowProgram[OpenAdapter, Run]):
         with CRITICAL:
             super().run(begun)
 
-    def _recorded(self) -> Recording:
+    def _record(self) -> Recording:
         return Recording(self.device, self.table, self.slots, timed=self.timed, woven=self.side_by_side)
 
     def _recording(self) -> Recording:
@@ -177,7 +177,7 @@ class VulkanProgram(RowProgram[OpenAdapter, Run]):
         wanted = self.slots.bound()
         found = next((r for r in self.recordings if r.bound == wanted and (r.is_idle or not r.is_alone)), None)
         if found is None and len(self.recordings) < _MOST_RECORDINGS:
-            found = self._recorded()
+            found = self._record()
             self.recordings.append(found)
         while found is None:
             found = next((r for r in self.recordings if r.is_idle), None)

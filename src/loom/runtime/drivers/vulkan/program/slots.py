@@ -43,13 +43,13 @@ class Slots:
         """Tell whether slots are among what a dispatch binds."""
         return any(isinstance(storage, HostSlot) for storage, _ in bound)
 
-    def attached(self) -> list[VulkanStorage]:
+    def memories(self) -> list[VulkanStorage]:
         """Return the storage attached to each slot."""
         return [self.memory(slot) for slot in self.all]
 
     def bound(self) -> tuple[tuple[int, int], ...]:
         """Return what tells the storage attached from all other: no two arenas ever have one number."""
-        return tuple((s.arena.serial, s.offset) for s in self.attached())
+        return tuple((s.arena.serial, s.offset) for s in self.memories())
 
     def memory(self, storage: Storage) -> VulkanStorage:
         """Return a storage, or what is attached to a slot; DeviceError if it is another device's."""

@@ -35,7 +35,7 @@ class Timestamps:
                 remedy="Profile on another device",
             )  # fmt: skip
         self.device = device
-        self.rows, self.numbers, self.weights = table.timed_rows(empty=True)
+        self.rows, self.numbers, self.weights = table.rows_to_time(empty=True)
         info = api.new("VkQueryPoolCreateInfo", queryType=_TIMESTAMP, queryCount=max(1, 2 * len(self.rows)))
         self.pool: Any = device.create("QueryPool", info)
 

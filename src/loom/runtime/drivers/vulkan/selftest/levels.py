@@ -57,11 +57,11 @@ def _without(**values: Any) -> _Change:
     return lambda features, _device: replace(features, **values)
 
 
-def _filled(features: Features, device: OpenAdapter) -> Features:
+def _fill_vectors(features: Features, device: OpenAdapter) -> Features:
     return replace(features, whole_vectors=max(2, device.adapter.subgroup))
 
 
-def _asked(width: int) -> _Change:
+def _preserve_subnormals(width: int) -> _Change:
     """Ask that subnormals be kept though the adapter does not offer it: an H200 says no, and does if asked."""
     mode = ("DenormPreserve", width)
     return lambda features, _device: replace(features, modes=tuple(dict.fromkeys((*features.modes, mode))))
@@ -78,7 +78,8 @@ _F64 = ("f64", "i64")
 _BASIC = ("load and store", "select", "add", "sub", "mul", "reassociation")
 _CONTROLS = {
     width: (
-        ("subnormals asked for, though not offered", _asked(width)), ("without float controls", _without(modes=()))
+        ("subnormals asked for, though not offered", _preserve_subnormals(width)),
+        ("without float controls", _without(modes=()))
     )
     for width in (32, 64)
 }  # fmt: skip
@@ -95,7 +96,7 @@ def _literals(name: str, types: tuple[str, ...] = (), needs: tuple[str, ...] = (
 LADDERS: tuple[Ladder, ...] = (
     Ladder("long loops", _by("several turns in one; a fault where the driver ends one", whole_loops=False)),
     Ladder("short loops"),
-    Ladder("partial vectors", (("groups filled up to whole vectors", _filled),)),
+    Ladder("partial vectors", (("groups filled up to whole vectors", _fill_vectors),)),
     Ladder("u32 arithmetic"), Ladder("i32 arithmetic"),
     Ladder("u8 arithmetic", types=("i8",), needs=("i8",)), Ladder("i8 arithmetic", types=("i8",), needs=("i8",)),
     Ladder("u16 arithmetic", types=("i16",), needs=("i16",)), Ladder("i16 arithmetic", types=("i16",), needs=("i16",)),
