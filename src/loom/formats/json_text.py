@@ -9,6 +9,7 @@ import base64
 import json
 import math
 import struct
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, TypeAlias
 
@@ -16,12 +17,14 @@ from loom.core.errors import FileError
 from loom.core.given import is_list, is_mapping
 
 __all__ = ["WHOLE_FILE", "JsonObject", "JsonValue", "base64_bytes", "base64_text", "brief", "canonical", "load_json"]
-__all__ += ["value_digest"]
+__all__ += ["DIGEST", "document_digest", "value_digest"]
 
 JsonObject: TypeAlias = "dict[str, JsonValue]"
 JsonValue: TypeAlias = "JsonObject | list[JsonValue] | tuple[JsonValue, ...] | str | int | float | None"
 """Contents of documents; tuples are in those made in Python alone."""
 
+DIGEST = "sha256"
+"""The key of a document's digest: ``document_digest`` of all else that it says. Those of older versions have none."""
 WHOLE_FILE = "Get the file again: it is damaged, or not all of it arrived"
 """The remedy for a file that lacks something."""
 _LONGEST = 60
@@ -65,7 +68,7 @@ def value_digest(value: object) -> bytes:
     True
     """
     if isinstance(value, str):
-        return sha256(b"s" + value.encode()).digest()
+        return sha256(b"s" + value.encode(errors="surrogatepass")).digest()
     if isinstance(value, bool) or value is None:
         return sha256({True: b"t", False: b"f", None: b"n"}[value]).digest()
     if isinstance(value, (int, float)):
@@ -75,6 +78,11 @@ def value_digest(value: object) -> bytes:
     assert is_mapping(value), value
     pairs = [sha256(value_digest(key) + value_digest(each)).digest() for key, each in value.items()]
     return sha256(b"{" + bytes(sum(column) & 255 for column in zip(bytes(32), *pairs, strict=True))).digest()
+
+
+def document_digest(document: Mapping[str, Any]) -> str:
+    """Return the digest of all that a document says but ``DIGEST``, in hex."""
+    return value_digest({key: each for key, each in document.items() if key != DIGEST}).hex()
 
 
 def _number_bytes(value: float) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any, cast
 from loom.core.errors import ArgumentError
 from loom.core.given import flag
 from loom.importers.runnable import RunnableGraph
-from loom.importers.trainingtasks import Task, config_of_task, read_task, trainer_for
+from loom.importers.trainingtasks import Task, config_of_task, outputs_to_train, read_task, trainer_for
 from loom.nn.spec import Snapshot
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.loop.history import History
@@ -43,7 +43,8 @@ class TrainableGraph(RunnableGraph):
         that are trained on. ``settings`` are those of ``TrainConfig`` (``loss``, ``learning_rate``, ``epochs``,
         ``batch_size``, ``clip_norm``, ...). Without ``loss``: cross-entropy of logits for classes and one-hot rows,
         else the mean squared error; ``loss="nll"`` of logarithms of probabilities. ``probabilities``: True for an
-        output of probabilities, "independent" for chances of their own, where the graph does not tell. ``resume``: go
+        output of probabilities, "independent" for chances of their own, where the graph does not tell and the loss is
+        one that takes them for something else than logits. ``resume``: go
         on up to ``epochs`` in all, from the folder ``checkpoint`` or from ``training``.
         Errors are those of ``Network.train``.
         """
@@ -77,10 +78,11 @@ class TrainableGraph(RunnableGraph):
 
     def _read_validation(self, x: Any, y: Any, task: Task, settings: Mapping[str, Any], where: str) -> tuple[Any, Any]:
         """Return samples and targets for validation, of the inputs and outputs of a task."""
-        other = read_task(self, x, y, task.loss, settings.get("probabilities"), where)
-        if other.outputs != task.outputs:
+        names = outputs_to_train(self, y, where)
+        if tuple(names) != task.outputs:
             raise ArgumentError(where, "targets of other outputs than are trained", expected=", ".join(task.outputs),
-                                got=", ".join(other.outputs), remedy="Pass targets of the same outputs")  # fmt: skip
+                                got=", ".join(names), remedy="Pass targets of the same outputs")  # fmt: skip
+        other = read_task(self, x, y, task.loss, settings.get("probabilities"), where)
         return self._plain({n: other.given[n] for n in task.given}), other.targets
 
     def train_batch(

@@ -18,17 +18,17 @@ from loom.core.errors import ArgumentError, ShapeError, near_matches
 from loom.core.given import is_mapping
 from loom.core.late.dataclass import dataclass
 from loom.importers.runnable import Facts, RunnableGraph
-from loom.nn.spec.base.meaning import INDEPENDENT, NumberKind, probabilities
+from loom.nn.spec.base.meaning import INDEPENDENT, Meaning, NumberKind, probabilities
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.loop.trainer import Trainer
-from loom.nn.train.losses import Loss
+from loom.nn.train.losses import Loss, loss_of
 from loom.nn.train.samples import by_name
 from loom.nn.train.settings import config_of, refuse_several
 from loom.nn.train.targets import Losses, Output, fit_all_targets
 from loom.tensor import Tensor
 from loom.tensor.record.graph import ancestors
 
-__all__ = ["Task", "config_of_task", "read_task", "trainer_for"]
+__all__ = ["Task", "config_of_task", "outputs_to_train", "read_task", "trainer_for"]
 
 Shape = tuple[int, ...]
 Chances = bool | str | Mapping[str, bool | str] | None
@@ -100,29 +100,63 @@ def read_task(model: RunnableGraph, x: Any, y: Any, loss: Losses, chances: Chanc
     ``chances``: what is told of outputs that the graph tells nothing of: probabilities, or "independent" ones.
     """
     given = by_name(x, [i.name for i in model.inputs], f"{where}, x")
-    names = _outputs_to_train(model, y, where)
+    names = outputs_to_train(model, y, where)
     facts = _facts(model, given, names, where)
     targets: Any = y if is_mapping(y) else {names[0]: y}
+    own_losses, own_chances = (
+        _by_output(each, names, f"{where}, {key}") for key, each in (("loss", loss), ("probabilities", chances))
+    )
     found: dict[str, Any] = {}
     losses: dict[str, str | Loss] = {}
     told: dict[str, Any] = {}
+    unread: list[str] = []
     for name in names:
-        own: Any = chances.get(name) if is_mapping(chances) else chances
-        output, told[name] = _output(model, name, facts.shapes[name], own, where)
-        wanted: Any = loss.get(name) if is_mapping(loss) else loss
+        output, told[name] = _output(model, name, facts.shapes[name], own_chances[name], where)
         at = f"{where}, y" if len(names) == 1 else f"{where}, y {name!r}"
-        losses[name], found[name] = _fit(output, targets[name], wanted, at)
+        losses[name], found[name] = _fit(output, targets[name], own_losses[name], at)
+        if own_chances[name] and not (_is_chance(model.meaning(name, facts.shapes[name])) or _reads(losses[name])):
+            unread.append(name)
+    if unread and (is_mapping(chances) or unread == names):
+        raise ArgumentError(f"{where}, probabilities", f"has no effect: output {unread[0]!r} is trained by "
+                            f"{losses[unread[0]]!r}", expected="a loss that tells probabilities from logits",
+                            got=own_chances[unread[0]], remedy="Leave it out, or pass loss='cross_entropy'",
+                            )  # fmt: skip
     used = {n: a for n, a in given.items() if n not in facts.unused}
     if len(names) == 1:
         return Task(used, found[names[0]], losses[names[0]], tuple(names), told[names[0]], facts)
     return Task(used, found, losses, tuple(names), told, facts)
 
 
+def _by_output(told: Any, names: Sequence[str], where: str) -> dict[str, Any]:
+    """Return what is told of each output that is trained: the same for all, or by their names; None else."""
+    if not is_mapping(told):
+        return dict.fromkeys(names, told)
+    for name in told:
+        if name not in names:
+            raise ArgumentError(where, f"no output that is trained is called {name!r}", expected=", ".join(names),
+                                remedy=near_matches(str(name), names) or "Leave it out")  # fmt: skip
+    return {name: told.get(name) for name in names}
+
+
+def _is_chance(meaning: Meaning) -> bool:
+    return meaning.kind in (NumberKind.PROBABILITIES, NumberKind.INDEPENDENT)
+
+
+def _reads(loss: str | Loss) -> bool:
+    """Tell whether a loss, or who measures by it, takes probabilities for something else than logits."""
+    return not isinstance(loss, str) or loss_of(loss) is not loss_of(loss, probabilities=True)
+
+
 def _output(model: RunnableGraph, name: str, shape: Shape, told: Any, where: str) -> tuple[Output, Any]:
     """Return what an output is, and what the config says of it: as the graph tells, else as it is ``told``."""
     meaning = model.meaning(name, shape)
-    is_chance = meaning.kind in (NumberKind.PROBABILITIES, NumberKind.INDEPENDENT)
-    if is_chance and told is not None and not told:
+    is_chance = _is_chance(meaning)
+    if not (told is None or isinstance(told, (bool, np.bool_)) or (isinstance(told, str) and told == "independent")):
+        raise ArgumentError(f"{where}, probabilities", "neither a truth nor 'independent'",
+                            expected="True, False or 'independent'", got=repr(told)[:60],
+                            remedy="Leave it out where the output is logits")  # fmt: skip
+    is_other = told == "independent" and meaning.kind is NumberKind.PROBABILITIES
+    if is_chance and told is not None and (is_other or not told):
         raise ArgumentError(f"{where}, probabilities", f"the graph makes output {name!r} probabilities", expected=True,
                             got=told, remedy="Leave it out")  # fmt: skip
     if is_chance or not told:
@@ -137,7 +171,8 @@ def _fit(output: Output, y: Any, loss: Any, where: str) -> tuple[Any, Any]:
     return fit_all_targets({"": output}, y, loss, where)
 
 
-def _outputs_to_train(model: RunnableGraph, y: Any, where: str) -> list[str]:
+def outputs_to_train(model: RunnableGraph, y: Any, where: str) -> list[str]:
+    """Return the names of the outputs that targets are for."""
     names = [o.name for o in model.outputs]
     if not is_mapping(y):
         if len(names) > 1:

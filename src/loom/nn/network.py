@@ -81,12 +81,14 @@ class Network(Runner):
         spec: Description that ``spec.parse`` gives of a document.
         on: Device, or its name; None: the default device.
         warnings: Texts about what a conversion from an older format changed.
-        weights: Arrays by name to start with; None: drawn by the seed of the document.
+        weights: Arrays of finite floats by name to start with (those of bf16 also as its 16 bits, uint16), or tensors,
+            which are shared; others are drawn by the seed of the document, as all are for None.
 
     Raises:
-        ArgumentError: The network has no weight of a name.
-        DTypeError: Not a device; weights that are no mapping.
+        ArgumentError: The network has no weight of a name; a number is too large for the network's type.
+        DTypeError: Not a device; weights that are no mapping; integers, whose scale is not told.
         ShapeError: A weight has another shape.
+        NotFinite: NaN or an infinity among the weights.
         DeviceError: There is no such device.
 
     >>> net = Network.from_json({"format": "loom/1", "input": {"shape": [2]}, "layers": [
@@ -101,7 +103,9 @@ class Network(Runner):
     ) -> None:  # fmt: skip
         require_room(spec)
         if weights is not None:
-            require_weights(weights, spec)
+            unknown = require_weights(weights, spec)
+            if unknown:
+                _files().require_numbers(unknown, spec.dtype, "loom.Network, weights")
         self.spec = spec
         try:
             self.model = Model(spec, on, weights)

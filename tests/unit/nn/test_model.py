@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import loom
-from loom.core.errors import ArgumentError, DTypeError, ShapeError, SpecError
+from loom.core.errors import ArgumentError, DTypeError, NotFinite, ShapeError, SpecError
 from loom.nn.spec import parse
+from loom.nn.structure import cut
 from loom.nn.weights.model import Model
 
 _LAYERS = [
@@ -144,3 +148,40 @@ def test_weights_to_begin_with_are_those_of_the_network(weights: Any, error: typ
     spec = _model().network
     with pytest.raises(error, match=rf"loom\.Network, weights.*{text}"):
         loom.Network(spec, on="cpu", weights=weights)
+
+
+@pytest.mark.parametrize(("value", "error", "text"), [
+    (np.float32("nan"), NotFinite, "a weight is nan"), (np.float32("-inf"), NotFinite, "a weight is -inf"),
+    (1e39, ArgumentError, "too large for f32"), (np.int8(3), DTypeError, "have no scale"),
+])  # fmt: skip
+def test_weights_from_elsewhere_are_finite_floats_at_both_doors(value: Any, error: type[Exception], text: str) -> None:
+    spec = parse({"format": "loom/1", "input": {"shape": [1]}, "layers": [{"type": "dense", "output_size": 2}]})
+    weights = {"layers.0.weight": np.ones((1, 2)), "layers.0.bias": np.array([value, value])}
+    with pytest.raises(error, match=rf"loom\.Network, weights, 'layers.0.bias'\].*{text}"):
+        loom.Network(spec, on="cpu", weights=weights)
+    with pytest.raises(error, match=rf"loom\.Network.load_weights, 'layers.0.bias'\].*{text}"):
+        loom.Network(spec, on="cpu").load_weights(weights)
+
+
+def test_bits_of_bf16_are_finite_at_both_doors() -> None:
+    layers = [{"type": "dense", "output_size": 2, "bias": False}]
+    spec = parse({"format": "loom/1", "dtype": "bf16", "input": {"shape": [1]}, "layers": layers})
+    weights = {"layers.0.weight": np.array([[0x3F80, 0x7FC0]], np.uint16)}
+    with pytest.raises(NotFinite):
+        loom.Network(spec, on="cpu", weights=weights)
+    with pytest.raises(NotFinite):
+        loom.Network(spec, on="cpu").load_weights(weights)
+    weights["layers.0.weight"][0, 1] = 0
+    assert loom.Network(spec, on="cpu", weights=weights).forward([[1.0]]).tolist() == [[1, 0]]
+    assert loom.Network(spec, on="cpu", weights={"layers.0.weight": [[1.0, 0.0]]}).forward([[1.0]]).tolist() == [[1, 0]]
+
+
+def test_what_loom_wrote_comes_back_with_its_nan(tmp_path: Path) -> None:
+    layers = [{"type": "dense", "output_size": 2}] * 2
+    net = loom.Network.from_json({"format": "loom/1", "input": {"shape": [1]}, "layers": layers}, on="cpu")
+    net.model.load({n: np.full_like(w, np.nan) for n, w in net.weights().items()})
+    for name in ("a.json", "a.safetensors"):
+        net.save(tmp_path / name)
+        assert loom.Network.load(tmp_path / name, on="cpu").digest() == net.digest()
+    assert copy.deepcopy(net).digest() == pickle.loads(pickle.dumps(net)).digest() == net.digest()
+    assert np.isnan(cut(net, 0).weights()["layers.0.bias"]).all()

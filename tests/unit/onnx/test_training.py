@@ -218,3 +218,32 @@ def test_several_inputs_and_outputs_train_by_their_names() -> None:
     model.train({"a": a, "b": b}, {"p": np.zeros(4, int), "q": np.zeros((4, 3), "f4")}, epochs=1, learning_rate=0.5)
     moved = model.weights()["table"] != before["table"]
     assert moved.all(1).tolist() == [True, True, False, False, True]
+
+
+@pytest.mark.parametrize(("told", "text"), [
+    ({"probabilities": True, "loss": "mse"}, r"train, probabilities\] has no effect: output 'y' is trained by 'mse'"),
+    ({"probabilities": {"y": "independent"}, "loss": "huber"}, "has no effect.*got independent.*loss='cross_entropy'"),
+    ({"probabilities": {"z": True}}, "train, probabilities] no output that is trained is called 'z'"),
+    ({"loss": {"z": "mse"}}, "train, loss] no output that is trained is called 'z'"),
+    ({"probabilities": "yes", "loss": "cross_entropy"}, "neither a truth nor 'independent'.*got 'yes'"),
+])  # fmt: skip
+def test_what_is_told_of_outputs_has_an_effect_or_is_refused(told: dict[str, Any], text: str) -> None:
+    x, y = np.ones((4, 3), np.float32), np.full((4, 2), 0.5, np.float32)
+    with pytest.raises(ArgumentError, match=text):
+        loom.onnx.load(small()).train(x, y, **told)
+
+
+def test_what_is_told_of_one_output_may_leave_others_alone() -> None:
+    proto = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[n, 2] a) => (float[n, 2] p, float[n, 2] q)'
+        " <float[2, 2] w = {1, 2, 3, 4}> { q = MatMul (a, w)  p = Abs (q) }"
+    )
+    x, y = np.ones((4, 2), np.float32), {"p": np.zeros(4, int), "q": np.ones((4, 2), np.float32)}
+    losses = {name: loom.onnx.load(proto).train(x, y, probabilities=told).loss[0]
+              for name, told in (("logits", None), ("both", True), ("one", {"p": True}))}  # fmt: skip
+    assert losses["both"] == losses["one"] != losses["logits"]
+    with pytest.raises(ArgumentError, match="has no effect: output 'q' is trained by 'mse'"):
+        loom.onnx.load(proto).train(x, y, probabilities={"p": True, "q": True})
+    with pytest.raises(ArgumentError, match="the graph makes output 'p' probabilities.*got independent"):
+        soft = onnx.parser.parse_model(onnx.printer.to_text(proto).replace("Abs", "Softmax"))
+        loom.onnx.load(soft).train(x, y, probabilities={"p": "independent"})

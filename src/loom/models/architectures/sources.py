@@ -20,6 +20,7 @@ from loom.core.errors import NotFinite
 from loom.core.late.dataclass import dataclass
 from loom.core.process.thread_pools import ThreadPool
 from loom.formats.checkpoint import Checkpoint
+from loom.nn.weights.model import KnownWeights
 
 __all__ = ["CheckpointWeights", "RowChoice", "StoredRows", "WeightSource"]
 
@@ -115,7 +116,7 @@ class WeightSource:
         return found
 
 
-class CheckpointWeights(Mapping[str, Array]):
+class CheckpointWeights(KnownWeights):
     """A network's weights by name, each read when it is asked for and then forgotten.
 
     Between ``with`` and its end some threads read those that come next, in the order of ``sources``.

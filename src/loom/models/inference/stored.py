@@ -19,6 +19,7 @@ from loom.nn.spec.layers.attention import MultiHeadAttention
 from loom.nn.spec.layers.dense import Dense
 from loom.nn.spec.layers.embedding import Embedding
 from loom.nn.spec.layers.swiglu import SwiGLU
+from loom.nn.weights.model import KnownWeights
 from loom.runtime.port.device import Device
 from loom.tensor.neural.quantized import COMPUTES, QuantizedTensor, quantize
 
@@ -54,7 +55,7 @@ def products_of(spec: NetworkSpec) -> dict[str, bool]:
     return found
 
 
-class QuantizedWeights(Mapping[str, Any]):
+class QuantizedWeights(KnownWeights):
     """A network's weights by name, each read when it is asked for: ``QuantizedTensor`` or an array of f32.
 
     ``weights``: "stored" keeps the blocks of the file (GGUF's Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K), "q4_0",

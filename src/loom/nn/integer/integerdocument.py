@@ -1,7 +1,8 @@
 """Documents of integer networks: ``loom/integer-1``.
 
-The document of the network, its type, the exponents of everything, and the masters as base64 of little-endian i32.
-Layer: nn. Invariant: what is read has the integers that were written, and the same digest.
+The document of the network, its type, the exponents of everything, the masters as base64 of little-endian i32, and a
+digest of all that. Layer: nn. Invariant: what is read has the integers that were written, and the same digest; a
+document that tells a digest and has another is refused.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from loom.core.errors import ArgumentError, FileError
+from loom.core.errors import ArgumentError, FileError, near_matches
 from loom.core.given import is_mapping
 from loom.formats.file_writes import path_to_write, write_file
-from loom.formats.json_text import base64_bytes, base64_text, load_json
+from loom.formats.json_text import DIGEST, base64_bytes, base64_text, brief, document_digest, load_json
 from loom.formats.whole_files import file_bytes
 from loom.nn.integer.model import NO_PEAK, IntegerModel
 from loom.nn.integer.record import BITS
@@ -35,13 +36,15 @@ _MOST_STATE_EXPONENT = 1 << 10
 """What no training reaches: it ends where numbers leave f32."""
 _MOST_COUNT = (1 << 63) - 1
 _KEYS = ("network", "dtype", "step", "inputs", "outputs", "exponents", "masters")
+_LATER = ("peaks", "saturated", DIGEST)
+"""Keys that files written before these were kept have not."""
 
 
 def write_integer(net: IntegerModel, path: Any) -> str:
     """Return the text, and write it if there is a path; FileError if that cannot be."""
     with net.lock:
         found = _document(net)
-    text = json.dumps(found, indent=1)
+    text = json.dumps({**found, DIGEST: document_digest(found)}, indent=1)
     if path is not None:
         write_file(path_to_write(path, "IntegerNetwork.save, path"), text.encode(), "IntegerNetwork.save")
     return text
@@ -82,7 +85,21 @@ def _read(source: Any) -> dict[str, Any]:
     for key in _KEYS:
         if key not in found:
             raise _wrong(f"{key!r} is missing", ", ".join(_KEYS), ", ".join(found))
+    known = ("format", *_KEYS, *_LATER)
+    for key in found:
+        if key not in known:
+            raise ArgumentError(_WHERE, f"unknown key {brief(key)}", expected=", ".join(known), got=brief(key),
+                                remedy=near_matches(key[:100], known) or "Take it out")  # fmt: skip
     return found
+
+
+def _require_whole(document: dict[str, Any]) -> None:
+    """See that a document has the digest that it tells."""
+    if DIGEST in document and document[DIGEST] != (found := document_digest(document)):
+        wanted = f"SHA-256 {brief(document[DIGEST])}"
+        raise ArgumentError(_WHERE, "the file is damaged, or was changed", expected=wanted, got=found,
+                            remedy=f"Get it again; if it was changed on purpose, take out {DIGEST!r}",
+                            )  # fmt: skip
 
 
 def _numbers(value: Any, what: str, names: Any, least: int = -_MOST_STATE_EXPONENT,
@@ -122,9 +139,10 @@ def read_integer(kind: type[Model], source: Any, on: str | Device | None) -> Mod
     for key, state, least, most in (
         ("peaks", net.peaks, NO_PEAK, _MOST_STATE_EXPONENT), ("saturated", net.saturated, 0, _MOST_COUNT),
     ):  # fmt: skip
-        if key in found:  # files written before these were kept have none
+        if key in found:
             for name, value in _numbers(found[key], key, places, least, most).items():
                 state[name].assign(np.array(value, state[name].dtype.numpy))
+    _require_whole(found)
     return net
 
 

@@ -16,7 +16,7 @@ from loom.core.dtype import bf16, f32, lookup
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.narrow import StoredArray, numeric_type
 from loom.formats.json_tensors import FLOATS, is_coded, read_codes, read_tensor, write_codes, write_tensor
-from loom.formats.json_text import JsonObject, JsonValue, brief, canonical, value_digest
+from loom.formats.json_text import DIGEST, JsonObject, JsonValue, brief, canonical, document_digest
 from loom.nn.spec.base.fields import IGNORED
 from loom.nn.spec.base.problems import Place, Reading
 from loom.nn.spec.base.text import load
@@ -30,8 +30,6 @@ __all__ = ["read_bundle", "write_bundle"]
 
 KIND = "loom/bundle"
 """The type of our bundles, of version 1; ``OLDER_KIND`` with weights in ``loom/1`` is what we wrote before."""
-DIGEST = "sha256"
-"""The key of a bundle's digest: ``value_digest`` of all else that it says. Those of older versions have none."""
 
 
 def read_bundle(
@@ -105,15 +103,11 @@ def _read_models(value: JsonValue, place: Place) -> list[SavedModel]:
 
 def _require_whole(value: JsonObject, place: Place) -> None:
     """See that a bundle has the digest that it tells."""
-    found = _digest(value)
+    found = document_digest(value)
     if value[DIGEST] != found:
         remedy = f"Get it again; if it was changed on purpose, take out {DIGEST!r}."
         what = "the bundle is damaged, or was changed"
         place.fault(what, expected=f"SHA-256 {brief(value[DIGEST])}", got=brief(found), remedy=remedy)
-
-
-def _digest(value: JsonObject) -> str:
-    return value_digest({key: each for key, each in value.items() if key != DIGEST}).hex()
 
 
 def _read_second(value: JsonObject, place: Place) -> list[SavedModel]:
@@ -235,7 +229,7 @@ def write_bundle(models: Sequence[SavedModel]) -> str:
     if len(set(ids)) != len(ids):
         raise ArgumentError(where, "two models have the same id", got=sorted(i for i in set(ids) if ids.count(i) > 1))
     bundle: JsonObject = {"type": KIND, "version": 1, "models": [_write_model(m, where) for m in models]}
-    return canonical({**bundle, DIGEST: _digest(bundle)})
+    return canonical({**bundle, DIGEST: document_digest(bundle)})
 
 
 def _write_model(model: SavedModel, where: str) -> JsonObject:

@@ -33,6 +33,7 @@ from loom.nn.spec.document import parse
 from loom.nn.spec.freezing import adapters_of
 from loom.nn.spec.keys import keys_of, object_at
 from loom.nn.spec.layers.lora import Adaptable, adapter_names, short_name
+from loom.nn.weights.model import NetworkWeights
 from loom.nn.weights.saved import require_numbers
 from loom.tensor.ops.precision import IN_FULL
 
@@ -178,8 +179,9 @@ def _targets(targets: Any, chosen: Mapping[str, Adaptable], where: str) -> list[
 def _network(spec: NetworkSpec, base: Network, *, share: bool) -> Network:
     """Return a network of a document whose weights are a base's, shared or copied, as far as it has them."""
     held: Mapping[str, Any] = base.model.parameters | base.model.state if share else base.model.weights()
-    made = Network(spec, on=base.model.device, weights={n: w for n, w in held.items()
-                                                        if n in spec.parameters() or n in spec.state()})  # fmt: skip
+    wanted = spec.parameters() | spec.state()
+    kept = NetworkWeights({n: w for n, w in held.items() if n in wanted})
+    made = Network(spec, on=base.model.device, weights=kept)
     if share:
         made.model.share_turns([base.model])
     return made
@@ -215,7 +217,8 @@ def merge_lora(network: Network) -> Network:
             object_at(document, network.spec, part.name).pop("frozen", None)
     spec = parse(document)
     wanted = spec.parameters() | spec.state()
-    return Network(spec, on=network.model.device, weights={n: w for n, w in weights.items() if n in wanted})
+    merged = NetworkWeights({n: w for n, w in weights.items() if n in wanted})
+    return Network(spec, on=network.model.device, weights=merged)
 
 
 def _require_adapters(network: Network, where: str) -> dict[str, Adaptable]:

@@ -23,6 +23,7 @@ from loom.nn.structure.build import Layers, document
 from loom.nn.structure.layers import LayerLike, as_json
 from loom.nn.structure.mixing import gate_json, softmax_json
 from loom.nn.structure.pieces import Scion, bare, is_chain, move_names, new_name, pick, unfold_branches
+from loom.nn.weights.model import NetworkWeights
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device as find_device
 
@@ -323,7 +324,7 @@ def _with_weights(
     donors: list[Network], spec: NetworkSpec, moves: Moves, share: bool, on: str | Device | None
 ) -> Network:
     wanted = spec.parameters() | spec.state()
-    weights: dict[str, Any] = {}
+    weights = NetworkWeights()
     for net, pairs in zip(donors, moves, strict=True):
         held: Mapping[str, Any] = net.model.parameters | net.model.state if share else net.model.weights()
         named = {new_name(name, pairs): a for name, a in held.items()}

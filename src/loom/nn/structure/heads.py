@@ -12,6 +12,7 @@ from loom.nn.spec import to_document
 from loom.nn.spec.document import parse
 from loom.nn.spec.keys import chain_of, node_at
 from loom.nn.structure.build import Layers, document, require_network
+from loom.nn.weights.model import NetworkWeights
 from loom.runtime.port.device import Device
 
 __all__ = ["append", "cut"]
@@ -75,4 +76,4 @@ def _network_of(net: Network, value: dict[str, Any], on: str | Device | None) ->
     spec = parse(value)
     wanted = spec.parameters() | spec.state()
     kept = {name: a for name, a in net.model.weights().items() if name in wanted and a.shape == wanted[name]}
-    return Network(spec, on=net.model.device if on is None else on, weights=kept)
+    return Network(spec, on=net.model.device if on is None else on, weights=NetworkWeights(kept))

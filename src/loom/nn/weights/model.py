@@ -26,7 +26,7 @@ from loom.runtime.port.elements import Readable
 from loom.runtime.registry import device as find_device
 from loom.tensor import QuantizedTensor, Tensor, TensorProgram
 
-__all__ = ["Model", "require_weights"]
+__all__ = ["KnownWeights", "Model", "NetworkWeights", "require_weights"]
 
 _FIRST = "x0"
 """What programs call the first input."""
@@ -34,8 +34,11 @@ _MOST_PROGRAMS = 8
 """Batch sizes whose programs are kept."""
 
 
-def require_weights(weights: object, spec: NetworkSpec) -> None:
-    """Refuse what is no mapping of arrays by names of a network: DTypeError, ArgumentError."""
+def require_weights(weights: object, spec: NetworkSpec) -> dict[str, Any]:
+    """Return what of weights to begin with nobody has looked at: arrays of callers.
+
+    DTypeError and ArgumentError for what is no mapping by names of a network.
+    """
     if not is_mapping(weights):
         raise DTypeError(
             "loom.Network, weights",
@@ -53,6 +56,17 @@ def require_weights(weights: object, spec: NetworkSpec) -> None:
             expected=f"names among its {len(known)}",
             remedy=near_matches(str(strange), list(known)),
         )
+    if isinstance(weights, KnownWeights):
+        return {}
+    return {name: a for name, a in weights.items() if not isinstance(a, Tensor | QuantizedTensor)}
+
+
+class KnownWeights(Mapping[str, Any]):
+    """Weights of a checkpoint or of a network there is: their bits are taken as they are, NaN and all."""
+
+
+class NetworkWeights(dict[str, Any], KnownWeights):
+    """Those of a network there is, or some of them."""
 
 
 class Model(HeldWeights):
@@ -130,7 +144,7 @@ class Model(HeldWeights):
                              remedy="Check which network it is of")  # fmt: skip
         if isinstance(values, Tensor | QuantizedTensor):
             return cast("Tensor", values)  # products and lookups take either
-        if self.network.dtype == bf16 and values.dtype == np.uint16:
+        if self.network.dtype == bf16 and getattr(values, "dtype", None) == np.uint16:
             values = widen(values, bf16)
         return tensor.parameter(values, self.network.dtype, name=name, on=self.device)
 

@@ -249,8 +249,7 @@ def of_elsewhere(
         found = from_torch(network, found, where)
     if layout == "older":
         found = from_older_tensors(network, found, where)
-    bits = {n for n, a in found.items() if network.dtype == bf16 and getattr(a, "dtype", None) == np.uint16}
-    require_numbers({n: a for n, a in found.items() if n not in bits}, network.dtype, where)
+    require_numbers(found, network.dtype, where)
     if is_file:
         _require_fit(found, network, where)
     return found
@@ -303,6 +302,8 @@ def require_numbers(weights: Mapping[str, Any], dtype: DType, where: str) -> Non
     infinities; ArgumentError for numbers that are too large for the type.
     """
     for name, given in weights.items():
+        if dtype == bf16 and getattr(given, "dtype", None) == np.uint16:
+            given = widen(given, bf16)
         _require_floats(name, given, where)
         array = np.asarray(given)
         if array.dtype.kind not in "fiub":

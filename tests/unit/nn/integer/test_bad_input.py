@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import loom
-from loom.core.errors import ArgumentError, DTypeError, FileError, NotFinite, ShapeError
+from loom.core.errors import ArgumentError, DTypeError, FileError, LoomError, NotFinite, ShapeError
 from loom.nn.integer import IntegerNetwork
 from loom.nn.spec import parse
 from loom.nn.train import SGD
@@ -114,15 +114,30 @@ def test_files_are_checked(tmp_path: Path) -> None:
         {"peaks": {}}, {"saturated": {"layers.0": -1}}, {"peaks": {"layers.0": 0.5}},
         {"masters": {}}, {"masters": {**found["masters"], "layers.0.bias": "?"}},
         {"masters": {**found["masters"], "layers.0.bias": "AAAA"}},
-        {"masters": {**found["masters"], "layers.0.bias": "////f////3////9/"}},
+        {"masters": {**found["masters"], "layers.0.bias": "////f////3////9/"}}, {"stp": 5}, {"\ud800": 1}, {"sha256": None}, {"sha256": "\ud800"},
     ):  # fmt: skip
         with pytest.raises(ArgumentError, match=re.escape("[IntegerNetwork.load]")):
             IntegerNetwork.load(json.dumps(found | change), on="cpu")
+    del found["sha256"]  # as older versions wrote them
+    assert IntegerNetwork.load(json.dumps(found), on="cpu").digest() == net.digest()
+    assert IntegerNetwork.load(json.dumps(found | {"step": 5}), on="cpu").step.item() == 5
     for wrong in ("{", "{}", "[]", b"\xff", 5):
         with pytest.raises((ArgumentError, FileError)):
             IntegerNetwork.load(wrong)
     with pytest.raises(FileError):
         IntegerNetwork.load(str(tmp_path / "none.json"))
+
+
+def test_a_bit_that_is_another_is_refused() -> None:
+    data = _small().save().encode()
+    for bit in range(0, 8 * len(data), 3):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(LoomError):
+            IntegerNetwork.load(bytes(damaged), on="cpu")
+    step = data.index(b'"step": 0') + 8
+    with pytest.raises(ArgumentError, match="damaged, or was changed: expected SHA-256 .* take out 'sha256'"):
+        IntegerNetwork.load(data[:step] + b"1" + data[step + 1 :], on="cpu")
 
 
 @pytest.mark.parametrize("setting", [

@@ -51,7 +51,8 @@ class Ticks:
         for name, (part, sources) in self.parts.items():
             if names is None or name in names:
                 x = {n: self.held[n] for n in sources}
-                made[name] = part.forward(x if len(x) > 1 else x[sources[0]])
+                runner = part.model if part.spec.vocabularies() else part  # ids that a layer computed may be no rows
+                made[name] = runner.forward(x if len(x) > 1 else x[sources[0]])
         self.held |= made
 
 
@@ -63,8 +64,12 @@ def attack(spec: NetworkSpec, seed: int) -> None:
     state, log = net.step(batch=int(rng.integers(1, 4))), list[tuple[str, Any]]()
     model = Ticks(net, state)
 
+    rows = spec.vocabularies()
+
     def drawn(name: str) -> np.ndarray:
         like = model.held[name]
+        if name in rows:
+            return rng.integers(0, rows[name], like.shape).astype(like.dtype)
         return (rng.random(like.shape) < 0.7 if name == "mask" else 2 * rng.standard_normal(like.shape)).astype(
             like.dtype
         )
