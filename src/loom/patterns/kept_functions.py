@@ -9,7 +9,7 @@ on is in its key.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -23,7 +23,7 @@ from loom.runtime.memory.storage import HostSlot, HostStorage, Storage
 from loom.runtime.port.device import Device
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.handle.lending import memory_of
-from loom.tensor.ops.precision import in_force
+from loom.tensor.ops.precision import NOT_IN_FORCE, in_force
 from loom.tensor.record.graph import KNOWN, made_apart
 from loom.tensor.run.eager import prepare, work_of
 from loom.tensor.run.later_checks import Check, asked_later
@@ -105,6 +105,26 @@ class RecordedFunction:
         """Compute results, which nobody else uses, of operands that nobody writes."""
         given = [operands[s] if type(s) is int else cast("Storage", s) for s in self.sources]
         self.program.run_over([*given, *results], self.words)
+
+    @property
+    def is_one(self) -> bool:
+        """Tell whether what is returned is its only result, as it is."""
+        return self.form is Tensor and len(self.host_kinds) == 1
+
+    def offer(
+        self, function: Callable[..., Any], names: Sequence[str], operands: int, args: Sequence[object],
+        named: Mapping[str, object], finish: Callable[..., Any],
+    ) -> None:  # fmt: skip
+        """Let calls of ``function`` like one that was answered so be answered without Python.
+
+        Of parameters ``names`` the first are ``operands``. ``finish`` makes what is returned of the results.
+        """
+        from loom.runtime.calls.native.functioncalls import FunctionCall, offer_function  # few call anything twice
+
+        given = dict(zip(names, args, strict=False)) | {**named}
+        end = None if self.is_one else finish
+        offer_function(FunctionCall(function, names, given, names[:operands], self.program, self.sources, self.words,
+                                    self.host_kinds, end, (NOT_IN_FORCE,)))  # fmt: skip
 
 
 def record_function(
