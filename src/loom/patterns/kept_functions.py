@@ -112,19 +112,24 @@ class RecordedFunction:
         return self.form is Tensor and len(self.host_kinds) == 1
 
     def offer(
-        self, function: Callable[..., Any], names: Sequence[str], operands: int, args: Sequence[object],
-        named: Mapping[str, object], finish: Callable[..., Any],
-    ) -> None:  # fmt: skip
+        self,
+        function: object,
+        names: Sequence[str],
+        operands: Sequence[str],
+        given: Mapping[str, object],
+        finish: Callable[..., object],
+    ) -> None:
         """Let calls of ``function`` like one that was answered so be answered without Python.
 
-        Of parameters ``names`` the first are ``operands``. ``finish`` makes what is returned of the results.
+        ``names`` are those of its parameters, ``given`` the arguments; ``finish`` makes what is returned of results.
         """
         from loom.runtime.calls.native.functioncalls import FunctionCall, offer_function  # few call anything twice
 
-        given = dict(zip(names, args, strict=False)) | {**named}
-        end = None if self.is_one else finish
-        offer_function(FunctionCall(function, names, given, names[:operands], self.program, self.sources, self.words,
-                                    self.host_kinds, end, (NOT_IN_FORCE,)))  # fmt: skip
+        end = None if self.form is Tensor and len(self.host_kinds) == 1 else finish
+        program, sources, words, kinds = self.program, self.sources, self.words, self.host_kinds
+        offer_function(
+            FunctionCall(function, names, given, operands, program, sources, words, kinds, end, (NOT_IN_FORCE,))
+        )
 
 
 def record_function(

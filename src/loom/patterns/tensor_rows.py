@@ -23,7 +23,7 @@ from loom.patterns.kept_functions import ElementsNeededError, RecordedFunction, 
 from loom.tensor import Tensor
 from loom.tensor.handle.methods import fresh
 
-__all__ = ["RENAMED", "answer", "as_floats", "by_name", "row"]
+__all__ = ["RENAMED", "answer", "as_floats", "by_name", "finish", "row"]
 
 _Call = Callable[..., Any]
 _Function = TypeVar("_Function", bound=_Call)
@@ -71,7 +71,8 @@ def row(
             given = [as_floats(x) for x in args] if floats else args
 
             def offer(what: RecordedFunction) -> None:
-                what.offer(made, names, operands, args, named, functools.partial(_finish, place, what))
+                arguments = {**dict(zip(names, args, strict=False)), **named}
+                what.offer(made, names, names[:operands], arguments, functools.partial(finish, place, what))
 
             return answer(
                 place, found[0], given, {**named}, names, apart=apart, complexes=complexes, whole=whole, offer=offer
@@ -115,7 +116,7 @@ def answer(
         raise by_name(error, where) from None
 
 
-def _finish(where: str, what: RecordedFunction, *parts: Any) -> Any:
+def finish(where: str, what: RecordedFunction, *parts: Any) -> Any:
     """Return the results of a run as ``answer`` does."""
     try:
         return shown(what, [*parts])

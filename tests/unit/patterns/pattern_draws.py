@@ -60,6 +60,10 @@ PATTERNS = (
     Pattern("gpu_any", ("?", "f4"), options={"axis": _AXES}),
     Pattern("gpu_matmul", _FLOATS, 2, _SQUARE, {"transpose_b": (True, False)}),
     Pattern("gpu_dot", _FLOATS, 2, ((7,), (64,))),
+    Pattern("gpu_add", ("f4", "i4", "f8"), 2),
+    Pattern("gpu_less", ("f4", "u1"), 2),
+    Pattern("gpu_exp", ("f4", "f8")),
+    Pattern("gpu_map", ("f4", "i4"), options={"op": ("abs", "neg", "square")}),
     Pattern("linalg.inv", _FLOATS, 1, _SQUARE),
     Pattern("linalg.det", _FLOATS, 1, _SQUARE),
     Pattern("linalg.cholesky", _FLOATS, 1, _SQUARE),
@@ -92,8 +96,9 @@ def drawn(seed: int) -> Call:
     if is_odd and len(args) > 1 and rng.random() < 0.2:
         args[1] = args[0]
     named = {name: rng.choice(usual) for name, usual in pattern.options.items() if rng.random() < 0.4}
-    if "q" in pattern.options:
-        named.setdefault("q", 0.5)
+    for name, usual in pattern.options.items():
+        if name in ("q", "op"):
+            named.setdefault(name, usual[0])
     if rng.random() < 0.1:
         named["on"] = rng.choice(("cpu", "cpu", None, "".join(["c", "pu"]), "interp") if is_odd else ("cpu",))
     if is_odd and rng.random() < 0.3:

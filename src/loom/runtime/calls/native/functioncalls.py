@@ -56,7 +56,7 @@ class FunctionCall(NamedTuple):
     ``context``: variables on which the program depends, with what they had.
     """
 
-    function: Callable[..., Any]
+    function: object
     names: Sequence[str]
     given: Mapping[str, object]
     operands: Sequence[str]
