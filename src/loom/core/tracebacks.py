@@ -23,7 +23,10 @@ from typing import Any, ParamSpec, TypeVar, cast
 from loom.core.errors import KernelError, LoomError
 from loom.core.options import full_tracebacks
 
-__all__ = ["brief", "brief_class", "brief_context", "brief_names", "is_brief", "public", "warn_caller"]
+__all__ = [
+    "brief", "brief_class", "brief_context", "brief_names", "inner_of", "is_brief", "public", "replace_inner",
+    "warn_caller",
+]  # fmt: skip
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Class = TypeVar("_Class", bound=type)
@@ -126,6 +129,16 @@ def is_brief(function: Any) -> bool:
     return getattr(function, "__code__", None) is _CALLED
 
 
+def inner_of(function: Any) -> Any:
+    """Return what a ``brief`` function calls."""
+    return function.__closure__[_INNER].cell_contents
+
+
+def replace_inner(function: Any, inner: Callable[..., Any]) -> None:
+    """Let a ``brief`` function call another that does the same."""
+    function.__closure__[_INNER].cell_contents = inner
+
+
 def _shorten(found: LoomError) -> LoomError | None:
     """Return an error with a traceback of its callers' lines; None if all is to be shown."""
     if full_tracebacks():
@@ -206,6 +219,7 @@ def _clear(error: LoomError) -> None:
 
 
 _CALLED = cast("Any", brief(_link)).__code__
+_INNER: int = _CALLED.co_freevars.index("function")
 
 
 class _BriefContext:

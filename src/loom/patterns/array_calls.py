@@ -28,7 +28,7 @@ from loom.tensor.handle.lending import memory_of
 from loom.tensor.record.graph import KNOWN, note_origins
 from loom.tensor.run.eager import evaluate
 
-__all__ = ["Arrays", "element", "first"]
+__all__ = ["Arrays", "element", "first", "shown"]
 
 _OF_HOST = frozenset((np.ndarray, list, tuple, int, float, bool, complex, str, type(None)))
 _ALIGNMENT = 8
@@ -128,11 +128,7 @@ class Arrays:
             what.run([self._store(x) for x in operands], storages)
             parts = [storage.read(0, storage.nbytes).view(kind).reshape(shape)
                      for storage, (shape, kind) in zip(storages, what.host_kinds, strict=True)]  # fmt: skip
-        for check in reversed(what.checks):
-            check(parts.pop())
-        found = [show(x, dtype) if x.shape else show(x, dtype)[()]
-                 for x, (_, dtype) in zip(parts, what.kinds, strict=False)]  # fmt: skip
-        return found[0] if what.form is Tensor else _in_form(found, what.form)
+        return shown(what, parts)
 
     def result(self, found: Any) -> Any:
         """Return results to the caller: a tensor, or a tuple of some."""
@@ -150,6 +146,15 @@ class Arrays:
         else:
             found = x.numpy()
         return found if x.shape else found[()]
+
+
+def shown(what: RecordedFunction, parts: list[np.ndarray[Any, Any]]) -> Any:
+    """Return the results of a function as it returns them; errors of what they are checked for."""
+    for check in reversed(what.checks):
+        check(parts.pop())
+    found = [show(x, dtype) if x.shape else show(x, dtype)[()]
+             for x, (_, dtype) in zip(parts, what.kinds, strict=False)]  # fmt: skip
+    return found[0] if what.form is Tensor else _in_form(found, what.form)
 
 
 def _over(memory: np.ndarray[Any, Any]) -> HostStorage:

@@ -9,7 +9,7 @@ on is in its key.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -23,7 +23,7 @@ from loom.runtime.memory.storage import HostSlot, HostStorage, Storage
 from loom.runtime.port.device import Device
 from loom.tensor.arrays.tensor import Tensor
 from loom.tensor.handle.lending import memory_of
-from loom.tensor.ops.precision import in_force
+from loom.tensor.ops.precision import NOT_IN_FORCE, in_force
 from loom.tensor.record.graph import KNOWN, note_origins
 from loom.tensor.run.eager import prepare, work_of
 from loom.tensor.run.later_checks import Check, collect_checks
@@ -105,6 +105,31 @@ class RecordedFunction:
         """Compute results, which nobody else uses, of operands that nobody writes."""
         given = [operands[s] if type(s) is int else cast("Storage", s) for s in self.sources]
         self.program.run_over([*given, *results], self.words)
+
+    @property
+    def is_one(self) -> bool:
+        """Tell whether what is returned is its only result, as it is."""
+        return self.form is Tensor and len(self.host_kinds) == 1
+
+    def offer(
+        self,
+        function: object,
+        names: Sequence[str],
+        operands: Sequence[str],
+        given: Mapping[str, object],
+        finish: Callable[..., object],
+    ) -> None:
+        """Let calls of ``function`` like one that was answered so be answered without Python.
+
+        ``names`` are those of its parameters, ``given`` the arguments; ``finish`` makes what is returned of results.
+        """
+        from loom.runtime.calls.native.functioncalls import FunctionCall, offer_function  # few call anything twice
+
+        end = None if self.form is Tensor and len(self.host_kinds) == 1 else finish
+        program, sources, words, kinds = self.program, self.sources, self.words, self.host_kinds
+        offer_function(
+            FunctionCall(function, names, given, operands, program, sources, words, kinds, end, (NOT_IN_FORCE,))
+        )
 
 
 def record_function(

@@ -17,12 +17,13 @@ from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError, EmptyError, IndexOutside, LoomError, ShapeError
 from loom.core.given import is_list, is_scalar
 from loom.core.promotion import is_number
-from loom.patterns.array_calls import Arrays
+from loom.core.tracebacks import brief
+from loom.patterns.array_calls import Arrays, shown
 from loom.patterns.kept_functions import ElementsNeededError, RecordedFunction, record_function
 from loom.tensor import Tensor
 from loom.tensor.handle.methods import fresh
 
-__all__ = ["RENAMED", "answer", "as_floats", "by_name", "row"]
+__all__ = ["RENAMED", "answer", "as_floats", "by_name", "finish", "row"]
 
 _Call = Callable[..., Any]
 _Function = TypeVar("_Function", bound=_Call)
@@ -68,9 +69,17 @@ def row(
                 signature.bind(*args) if len(args) > most else None
                 named, args = dict(zip(others, args[operands:], strict=False)), args[:operands]
             given = [as_floats(x) for x in args] if floats else args
-            return answer(place, found[0], given, named, names, apart=apart, complexes=complexes, whole=whole)
 
-        return cast(_Function, functools.wraps(function)(call))
+            def offer(what: RecordedFunction) -> None:
+                arguments = {**dict(zip(names, args, strict=False)), **named}
+                what.offer(made, names, names[:operands], arguments, functools.partial(finish, place, what))
+
+            return answer(
+                place, found[0], given, {**named}, names, apart=apart, complexes=complexes, whole=whole, offer=offer
+            )
+
+        made: Any = brief(functools.wraps(function)(call))
+        return cast(_Function, made)
 
     return wrap
 
@@ -78,11 +87,15 @@ def row(
 def answer(
     where: str, twin: _Call, operands: Sequence[Any], options: dict[str, Any], names: Sequence[str] = (),
     *, apart: Collection[int] = (), complexes: bool = False, whole: bool = False,
+    offer: Callable[[RecordedFunction], None] | None = None,
 ) -> Any:  # fmt: skip
-    """Return what a function of tensors makes of operands of any kind, as arrays of that kind; ``names`` are theirs."""
+    """Return what a function of tensors makes of operands of any kind, as arrays of that kind; ``names`` are theirs.
+
+    ``offer`` is told what was run over arrays of numpy where such a call came before.
+    """
     call = Arrays(where, options.pop("on", None), *operands)
     try:
-        if set(map(type, operands)) == _ARRAYS:
+        if is_of_arrays := set(map(type, operands)) == _ARRAYS:
             given = [call.read(x, names[k] if k and names else "", complexes=complexes) for k, x in enumerate(operands)]
         else:
             given = _read(call, operands, names, apart, complexes)
@@ -90,11 +103,23 @@ def answer(
             given = [_whole(x, alike) for x in given] if whole else given
         if not call.of_tensors and where not in _LOOKING and set(map(type, given)) == _PAIRS and _is_told(options):
             try:
-                return call.run_recorded(_program(call, twin, given, options), [memory for memory, _ in given])
+                what = _program(call, twin, given, options)
+                made = call.run_recorded(what, [memory for memory, _ in given])
+                if is_of_arrays and offer is not None and what.program.admission.is_due():
+                    offer(what)
+                return made
             except ElementsNeededError:
                 _LOOKING.add(where)
         tensors = [_tensor(call, x) for x in given]
         return call.result(fresh(twin(*tensors, **options), *tensors))
+    except RENAMED as error:
+        raise by_name(error, where) from None
+
+
+def finish(where: str, what: RecordedFunction, *parts: Any) -> Any:
+    """Return the results of a run as ``answer`` does."""
+    try:
+        return shown(what, [*parts])
     except RENAMED as error:
         raise by_name(error, where) from None
 

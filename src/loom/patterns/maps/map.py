@@ -26,16 +26,17 @@ from loom.core.tracebacks import brief
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.intrinsics import INTRINSICS
 from loom.kernels.maps.nest import ELEMENTWISE
+from loom.patterns.kept_functions import RecordedFunction
 from loom.patterns.maps.fusion import Scalar, kernel_of, map_host
 from loom.patterns.maps.recorded import compute_shared, record_map
-from loom.patterns.tensor_rows import RENAMED, answer
+from loom.patterns.tensor_rows import RENAMED, answer, finish
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device
 from loom.tensor import Tensor
 from loom.tensor.arrays.tensor import array
 from loom.tensor.ops.elementwise import apply as record
 
-__all__ = ["apply", "as_operation", "gpu_map", "is_number"]
+__all__ = ["apply", "as_operation", "gpu_map", "is_number", "map_by_name", "offer_map"]
 
 
 @brief
@@ -65,12 +66,34 @@ def gpu_map(
     operation = as_operation(op)
     if out is not None or not isinstance(operation, str):
         return apply("gpu_map", operation, (data, *args), out=out, on=on)
-    for each in (data, *args):
+
+    given = (data, *args)
+    return map_by_name(operation, given, on, lambda what: offer_map(what, gpu_map, given, {"op": op}, on))
+
+
+_OTHERS = ("operand 1", "operand 2")
+"""How the native door knows operands that have no name."""
+
+
+def offer_map(
+    what: RecordedFunction, function: object, given: Sequence[object], told: dict[str, object], on: str | Device | None
+) -> None:
+    """Let calls of ``gpu_map``, or of a map that is told nothing, like one before be answered without Python."""
+    operands = ("data", *_OTHERS[: len(given) - 1])
+    arguments = {**dict(zip(operands, given, strict=False)), **told, **({} if on is None else {"on": on})}
+    what.offer(function, ("data", *told, *_OTHERS, "out", "on"), operands, arguments, partial(finish, "gpu_map", what))
+
+
+def map_by_name(
+    operation: str, given: Sequence[Any], on: str | Device | None, offer: Callable[[RecordedFunction], None]
+) -> Any:
+    """Return what ``gpu_map`` makes of operands by the name of an operation; ``offer`` as of ``answer``."""
+    for each in given:
         compute_shared(each)
     try:
-        return answer("gpu_map", _twin(operation), (data, *args), {"on": on}, _NAMES, complexes=True, whole=True)
+        return answer("gpu_map", _twin(operation), given, {"on": on}, _NAMES, complexes=True, whole=True, offer=offer)
     except (*RENAMED, TypeError) as error:
-        return _refuse(error, operation, (data, *args), on)
+        return _refuse(error, operation, given, on)
 
 
 _NAMES = tuple(f"argument {n}" for n in range(8))

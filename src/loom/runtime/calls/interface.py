@@ -25,6 +25,7 @@ from loom.ir.verified import VerifiedKernel
 from loom.runtime.calls.knownlengths import Lengths, Settled
 from loom.runtime.chain.arguments import as_verified, bound_shape, encode_params
 from loom.runtime.chain.extents import groups_for, groups_of_call, lanes_along, lanes_to_limit, sizes_for
+from loom.runtime.chain.kept import Admission
 
 if TYPE_CHECKING:
     from loom.runtime.calls.trials import CallTrial, Trials
@@ -36,8 +37,6 @@ MISSING: Any = object()
 _FLOATS = {"f32": (struct.Struct("<f"), struct.Struct("<I")), "f64": (struct.Struct("<d"), struct.Struct("<Q"))}
 _ZEROS = 0, 1 << 31
 _MOST_SIZES = 256
-_OFTEN, _SELDOM = 4, 16
-"""So many calls of a form that go the whole way are looked at in vain, before only every so-manieth one is."""
 _known: WeakKeyDictionary[KernelFunction, Interface] = WeakKeyDictionary()
 
 
@@ -47,24 +46,6 @@ def interface_of(function: KernelFunction) -> Interface:
     if found is None:
         found = _known[function] = Interface(function)
     return found
-
-
-class Admission:
-    """How often a form of call came the long way, and was looked at in vain."""
-
-    __slots__ = ("_calls", "_vain")
-
-    def __init__(self) -> None:
-        self._calls = self._vain = 0
-
-    def is_due(self) -> bool:
-        """Tell whether a call that was just made is to be looked at: not the first, and not all if that is in vain."""
-        self._calls += 1
-        return self._calls > 1 and (self._vain < _OFTEN or not self._calls % _SELDOM)
-
-    def note(self, *, is_new: bool) -> None:
-        """Take note of whether it was something new."""
-        self._vain = 0 if is_new else self._vain + 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence, Sized
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -23,13 +23,17 @@ from loom.ir.interp import current_debug
 from loom.runtime.chain.program import Program, Submission
 from loom.runtime.chain.timeline import Timeline
 from loom.runtime.memory.storage import HostSlot, HostStorage, Storage
-from loom.runtime.port.device import Device, DirectDispatch
+from loom.runtime.port.device import Device, DirectRun
 from loom.runtime.port.profile import active_profile
 
-__all__ = ["Kept", "KeptPrograms", "NumberPlace", "find_kept", "keep", "program_cache", "shares_memory"]
+__all__ = [
+    "Admission", "Direct", "Kept", "KeptPrograms", "NumberPlace", "find_kept", "keep", "program_cache", "shares_memory",
+]  # fmt: skip
 
 _MOST_KEPT = 512
 _MOST_NBYTES = 256 << 20
+_OFTEN, _SELDOM = 4, 16
+"""So many calls of a form that go the whole way are looked at in vain, before only every so-manieth one is."""
 _NOTHING = np.empty(0, np.uint8)
 _sharing: WeakKeyDictionary[Device, bool] = WeakKeyDictionary()
 
@@ -50,6 +54,36 @@ class NumberPlace(NamedTuple):
     position: int
 
 
+class Direct(NamedTuple):
+    """A copy of a kept program: where each of its numbers goes, and what must be empty before it is run."""
+
+    run: DirectRun
+    numbers: Sequence[tuple[int, int]]
+    untold: tuple[Sized, ...]
+
+
+class Admission:
+    """How often a form of call came the long way, and was looked at in vain."""
+
+    __slots__ = ("_calls", "_long", "_vain")
+
+    def __init__(self) -> None:
+        self._calls = self._vain = self._long = 0
+
+    def is_due(self) -> bool:
+        """Tell whether a call that was just made is to be looked at: not the first, and not all if that is in vain."""
+        self._calls += 1
+        return self._calls > 1 and self._long < _OFTEN and (self._vain < _OFTEN or not self._calls % _SELDOM)
+
+    def note(self, *, is_new: bool) -> None:
+        """Take note of whether it was something new."""
+        self._vain = 0 if is_new else self._vain + 1
+
+    def note_long(self) -> None:
+        """Take note that it took too long; after some times none is looked at any more."""
+        self._long += 1
+
+
 class Kept:
     """A program with slots, and places for numbers.
 
@@ -68,6 +102,13 @@ class Kept:
         self._is_plain = in_place and program.takes(self.slots)
         self.note: Any = None
         """What who keeps it knows of it."""
+        self.admission = Admission()
+        """Of what is kept for calls of functions (``runtime.calls.native``)."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Tell whether all that it uses is its slots' and its own, and it tells nothing."""
+        return self._is_plain
 
     @property
     def nbytes(self) -> int:
@@ -79,9 +120,21 @@ class Kept:
         """True while a call is starting it, or a run that reads its slots is under way."""
         return self._lock.locked() or (self.in_place and self._last is not None and not self._last.done)
 
-    def direct(self) -> DirectDispatch | None:
-        """Return what it runs if that is one small dispatch of the calling thread's, else None."""
-        return self._program.direct(self.slots) if self.in_place else None
+    def direct(self, numbers: Sequence[int] = ()) -> Direct | None:
+        """Return a copy of what it runs, with such numbers, if that is little; None, too, while it is in use."""
+        if not self.in_place or not self._lock.acquire(blocking=False):
+            return None
+        try:
+            self._let_go()
+            for params, column, position in self._numbers:
+                params[0, column] = numbers[position]
+            run = self._program.direct(self.slots)
+        finally:
+            self._lock.release()
+        if run is None:
+            return None
+        places = [(n, run.moved(params[0, column:].ctypes.data)) for params, column, n in self._numbers]
+        return Direct(run, places, self._program.untold)
 
     def run(self, *memory: np.ndarray[Any, Any] | Storage, numbers: Sequence[int] = (), wait: bool = False) -> None:
         """Run over one contiguous array or storage per slot; ``numbers`` are 64-bit words.

@@ -6,7 +6,7 @@ different timelines that share storage one of them writes, too (see ``order``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -23,7 +23,7 @@ from loom.runtime.memory.order import UNTRACKED, Use, enter
 from loom.runtime.memory.storage import HostSlot, Storage
 from loom.runtime.plans.library import note_begun
 from loom.runtime.plans.plan import Plan
-from loom.runtime.port.device import DeviceProgram, DeviceSubmission, DirectDispatch, DirectProgram, InPlace
+from loom.runtime.port.device import DeviceProgram, DeviceSubmission, DirectProgram, DirectRun, InPlace
 from loom.runtime.port.pacing import Pacer, ProgramPace, Watch
 from loom.runtime.port.profile import active_profile
 from loom.runtime.registry import device
@@ -224,8 +224,10 @@ class Program(ProcessBound):
             self._domain = (self._inner and self._inner.domain) or timeline.domain
             self._use = Use(self._domain, lasting=True)
 
-    def direct(self, slots: Sequence[HostSlot]) -> DirectDispatch | None:
-        """Return what it runs if that is one small dispatch over ``slots``; else None.
+    def direct(self, slots: Sequence[HostSlot]) -> DirectRun | None:
+        """Return a copy of what it runs if that is little, over ``slots`` and memory of its own; else None.
+
+        No run of it may be under way.
 
         Args:
             slots: Slots, each for memory of the host.
@@ -234,6 +236,11 @@ class Program(ProcessBound):
         if self.moves is not None or self._doubts or not isinstance(inner, DirectProgram):
             return None
         return inner.direct(slots)
+
+    @property
+    def untold(self) -> tuple[Sized, ...]:
+        """What is empty while no run before it has to be waited for or has anything to tell."""
+        return self._timeline.untold
 
     def launch(self) -> Submission:
         """Start a run and return at once; it begins after earlier runs of the same unit.

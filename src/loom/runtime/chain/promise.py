@@ -8,6 +8,7 @@ whichever thread does it.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sized
 from contextlib import suppress
 
 from loom.core.process.critical import Latch
@@ -47,6 +48,11 @@ class Promises:
     def __len__(self) -> int:
         """Return how many are open."""
         return len(self._open)
+
+    @property
+    def pending(self) -> Sized:
+        """Those that are not kept yet; always the same object."""
+        return self._open
 
     def make(self, keeper: int) -> Promise:
         """Promise that the thread ``keeper`` will do something; whoever calls ``wait`` from now on waits for it."""

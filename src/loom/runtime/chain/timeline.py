@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Sized
 from numbers import Real
 from typing import Any, Protocol
 from weakref import WeakSet
@@ -129,6 +130,11 @@ class Timeline:
             else:
                 self._listen(inner)
             return self._entered
+
+    @property
+    def untold(self) -> tuple[Sized, ...]:
+        """What is empty while nothing is under way, promised, or to be told; each stays the same object."""
+        return self.promises.pending, self._unheard, self._untold, self.owed
 
     @property
     def submissions(self) -> int:

@@ -25,8 +25,8 @@ __all__ = [
     "DeviceInfo",
     "DeviceProgram",
     "DeviceSubmission",
-    "DirectDispatch",
     "DirectProgram",
+    "DirectRun",
     "Driver",
     "InPlace",
 ]
@@ -52,26 +52,32 @@ class DeviceSubmission(Protocol):
         ...
 
 
-class DirectDispatch(NamedTuple):
-    """A small dispatch that may be run in the calling thread at once: what its kernel's code is called with.
+class DirectRun(NamedTuple):
+    """A small program that may be run in the calling thread at once, in memory of its own: one step after the other.
 
-    ``record`` and ``bindings`` are as ``targets.llvm.machine.layout`` says; ``rows`` are those of the program's slots,
-    in order; ``sites`` are what it may tell of in its log; ``kept`` is what must stay in memory.
+    ``steps`` are the address of each kernel's code, that of the record it is called with, and how many groups it has.
+    ``cells`` tell of each slot where the address of its memory goes; ``moved`` tells where else the driver's own copy
+    of a word lies. ``sites`` are what it may tell of in its log; ``operations`` are infinite where unknown; ``kept`` is
+    what must stay in memory.
     """
 
-    record: Any
-    bindings: Any
-    rows: tuple[int, ...]
+    steps: tuple[tuple[int, int, int], ...]
+    cells: tuple[tuple[int, ...], ...]
+    moved: Callable[[int], int]
     sites: tuple[object, ...]
+    operations: float
     kept: object
 
 
 @runtime_checkable
 class DirectProgram(Protocol):
-    """A program that may be such a dispatch."""
+    """A program that may be such a run."""
 
-    def direct(self, slots: Sequence[Any]) -> DirectDispatch | None:
-        """Return the dispatch of a program whose memory is that of ``slots`` alone; None if it is more than that."""
+    def direct(self, slots: Sequence[Any]) -> DirectRun | None:
+        """Return a copy of a program whose memory is that of ``slots`` and its own; None if it is no small one.
+
+        No run of it may be under way.
+        """
         ...
 
 

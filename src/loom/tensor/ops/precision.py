@@ -16,7 +16,7 @@ from loom.core.dtype import DType
 from loom.core.errors import DTypeError, StateError
 from loom.kernels.precisions import FULL, check_precision
 
-__all__ = ["IN_FULL", "in_force", "keeping_precision", "precision", "precision_of"]
+__all__ = ["IN_FULL", "NOT_IN_FORCE", "in_force", "keeping_precision", "precision", "precision_of"]
 
 _CURRENT: ContextVar[tuple[_PrecisionBlock, ...]] = ContextVar("precision", default=())
 """The blocks around, the innermost last."""
@@ -95,6 +95,10 @@ class _PrecisionInForce(ContextDecorator):
 
 IN_FULL = precision(FULL)
 """Decorates functions whose products are in full whatever is in force."""
+
+
+NOT_IN_FORCE: tuple[ContextVar[Any], object] = _CURRENT, ()
+"""Where the precision in force is told, and what is there while there is none."""
 
 
 def in_force() -> str:

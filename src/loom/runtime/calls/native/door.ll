@@ -1,10 +1,12 @@
-; The door: `kernel(x, y, a=2.0)` from CPython to the code of a kernel, for calls like one that was made before.
+; The door: `kernel(x, y, a=2.0)` and `gpu_sum(x)` from CPython to the code of kernels, for calls like one that was made
+; before.
 ;
-; CPython calls @loom_door as a method of KernelFunction. It finds the kernel's table, compares the arguments with each
-; signature of it, and the lengths and deciding numbers with its entries; of an entry all is proved that was proved of
-; the call it was made of. Where anything differs it calls the Python function that does everything, with the same
-; arguments. No code of Python's runs between the first look and the return, and the interpreter's lock is held: nothing
-; that was looked at changes, and each entry has one set of bindings for all threads.
+; CPython calls @loom_door as a method of KernelFunction, and @loom_function in place of a function of Python's. They find
+; the table of what is called, compare the arguments with each signature of it, and the lengths and deciding numbers with
+; its entries; of an entry all is proved that was proved of the call it was made of. Where anything differs they call the
+; Python function that does everything, with the same arguments. No code of Python's runs between the first look and the
+; last kernel's return, and the interpreter's lock is held: nothing that was looked at changes, and each entry has one
+; set of bindings for all threads. Results are new arrays of numpy; what is done with them afterwards may be Python's.
 ;
 ; What it is told (calltables.py lays it out; every field is a word of 8 bytes):
 ;   facts      0 open  1 generation  2 slow  3 name of the attribute  4 None  5 the debugger's variable  6 open profiles
@@ -16,15 +18,23 @@
 ;              38 type of int  39 type of tuple  40 an empty log  41 Mem_Malloc  42 Mem_Free  43 Err_NoMemory
 ;              46 a log  47 reports what it says, given sites and a copy  48 Bytes_FromStringAndSize
 ;              44 type of what a kernel knows its table by  45 the place of the slot with its address
-;   table      0 generation  1 first signature  2 number of parameters  3 their names
-;   signature  0 next  1 arguments  2 mask of the buckets  3 buckets  4 number of buffers  5 their rows of the bindings
+;              49 Object_GetItem  50 an empty tuple  51 Object_Size
+;   table      0 generation  1 first signature  2 number of parameters  3 their names  4 slow, of a function
+;              5, 6 context variables, each with what it is to have: count and place
+;   signature  0 next  1 arguments  2 mask of the buckets  3 buckets  4 number of buffers
 ;   argument   0 kind  1 type  2..9 by kind:
 ;              array:  2 dtype  3 flags  4 axes  5 written  6 binding  7 bytes of an element
 ;              Loom's: 2 conditions  3 their number  4..7 as above  8, 9 places of storage and shape
 ;              number: 2 becomes (0 whole, 1 f32, 2 f64)  3 least  4 most  5 decides  6 parameter  7 mask of its bits
+;              option: 2 the object that it is (kind 14); of an int (15) and a float (16) the key tells
 ;   condition  0 place  1 object  2 whether it is to be that one, or not to be
-;   entry      0 next  1 hash  2 kernel  3 record  4 groups  5 bindings  6 parameters  7 sites, if the kernel tells anything
-;              8.. words of the key
+;   entry      0 next  1 hash  2, 3 steps: place and count  4, 5 cells of addresses  6, 7 cells of numbers
+;              8 sites, if a kernel tells anything  9, 10 results  11 what finishes them, if anything  12, 13 what must be
+;              empty  14.. words of the key
+;   step       0 kernel  1 record  2 groups, all that there are
+;   cell       0 which range, or which number  1 where it goes
+;   result     0 range  1, 2 shape and dtype  3 what makes it of them  4 whether it is given as a number
+;   answer     0 sites  1 copy of the log  2 number of results  3 what finishes them  4 whether a number  5.. results
 
 ; ---- a call -------------------------------------------------------------------------------------------
 
@@ -58,7 +68,24 @@ kinds:
   %index = call i64 @word(ptr %argument, i64 6)
   %here = getelementptr i64, ptr %key, i64 %filled
   %is.array = icmp ule i64 %kind, 2
-  br i1 %is.array, label %buffer, label %scalar
+  br i1 %is.array, label %buffer, label %other
+other:
+  switch i64 %kind, label %scalar [ i64 14, label %object i64 15, label %integer i64 16, label %real ]
+object:
+  %object.wanted = call ptr @at(ptr %argument, i64 2)
+  %object.same = icmp eq ptr %value, %object.wanted
+  br i1 %object.same, label %good, label %no
+integer:
+  %whole = call i1 @as_int(ptr %value, ptr %here)
+  br i1 %whole, label %told, label %no
+real:
+  %as.double = call ptr @fact(i64 27)
+  %real.value = call double %as.double(ptr %value)
+  store double %real.value, ptr %here
+  br label %told
+told:
+  %filled.told = add i64 %filled, 1
+  br label %good
 buffer:
   %place = mul i64 %index, 3
   %range = getelementptr i64, ptr %ranges, i64 %place
@@ -83,7 +110,8 @@ deciding:
   %counted = add i64 %filled, %decides
   br label %good
 good:
-  %filled1 = phi i64 [ %filled, %lacking ], [ %after, %array ], [ %after, %own ], [ %counted, %deciding ]
+  %filled1 = phi i64 [ %filled, %lacking ], [ %after, %array ], [ %after, %own ], [ %counted, %deciding ],
+                     [ %filled, %object ], [ %filled.told, %told ]
   %i1 = add i64 %i, 1
   br label %next
 yes:
@@ -126,7 +154,7 @@ compare:
   %alike = icmp eq i64 %their.hash, %hash
   br i1 %alike, label %words, label %other
 words:
-  %their.key = getelementptr i64, ptr %entry.now, i64 8
+  %their.key = getelementptr i64, ptr %entry.now, i64 14
   %difference = call i32 @memcmp(ptr %their.key, ptr %key, i64 %bytes)
   %same = icmp eq i32 %difference, 0
   br i1 %same, label %found, label %other
@@ -252,11 +280,197 @@ no:
   ret i1 0
 }
 
-; Serve a call; false, nothing being done, if Python is to. Of a kernel that told something its sites, and a copy of the
-; log (null: no memory), go where they are told.
-define internal i1 @serve(ptr %self, ptr %args, i64 %given, ptr %names, ptr %told) {
+; Whether context variables have what they are to have.
+define internal i1 @context(ptr %table) {
 entry:
-  %place = alloca i64
+  %cell = alloca ptr
+  %count = call i64 @word(ptr %table, i64 5)
+  %pairs = call ptr @at(ptr %table, i64 6)
+  %get = call ptr @fact(i64 28)
+  %decref = call ptr @fact(i64 35)
+  br label %next
+next:
+  %i = phi i64 [ 0, %entry ], [ %i1, %compare ]
+  %more = icmp ult i64 %i, %count
+  br i1 %more, label %ask, label %yes
+ask:
+  %k = mul i64 %i, 2
+  %v = add i64 %k, 1
+  %variable = call ptr @at(ptr %pairs, i64 %k)
+  %expected = call ptr @at(ptr %pairs, i64 %v)
+  store ptr null, ptr %cell
+  %failed = call i32 %get(ptr %variable, ptr null, ptr %cell)
+  %error = icmp ne i32 %failed, 0
+  br i1 %error, label %clear, label %look
+look:
+  %now = load ptr, ptr %cell
+  %lacking = icmp eq ptr %now, null
+  br i1 %lacking, label %no, label %drop
+drop:
+  call void %decref(ptr %now)
+  %equal = icmp eq ptr %now, %expected
+  br i1 %equal, label %compare, label %no
+compare:
+  %i1 = add i64 %i, 1
+  br label %next
+yes:
+  ret i1 1
+clear:
+  %forget = call ptr @fact(i64 32)
+  call void %forget()
+  br label %no
+no:
+  ret i1 0
+}
+
+; Whether all of an entry's containers that must be empty are: what they hold has to be told first.
+define internal i1 @quiet(ptr %entry.found) {
+entry:
+  %list = call ptr @at(ptr %entry.found, i64 12)
+  %count = call i64 @word(ptr %entry.found, i64 13)
+  %size.of = call ptr @fact(i64 51)
+  br label %next
+next:
+  %i = phi i64 [ 0, %entry ], [ %i1, %look ]
+  %more = icmp ult i64 %i, %count
+  br i1 %more, label %look, label %yes
+look:
+  %i1 = add i64 %i, 1
+  %container = call ptr @at(ptr %list, i64 %i)
+  %size = call i64 %size.of(ptr %container)
+  %empty = icmp eq i64 %size, 0
+  br i1 %empty, label %next, label %no
+yes:
+  ret i1 1
+no:
+  ret i1 0
+}
+
+; Make the results of an entry, whose addresses go to their ranges; false, and there are none, if there is no memory.
+define internal i1 @make_results(ptr %entry.found, ptr %ranges, ptr %answer) {
+entry:
+  %rows = call ptr @at(ptr %entry.found, i64 9)
+  %count = call i64 @word(ptr %entry.found, i64 10)
+  %finish = call ptr @at(ptr %entry.found, i64 11)
+  %finish.field = getelementptr ptr, ptr %answer, i64 3
+  store ptr %finish, ptr %finish.field
+  br label %next
+next:
+  %i = phi i64 [ 0, %entry ], [ %i1, %made ]
+  %more = icmp ult i64 %i, %count
+  br i1 %more, label %make, label %yes
+make:
+  %offset = mul i64 %i, 5
+  %row = getelementptr i64, ptr %rows, i64 %offset
+  %shape = getelementptr i64, ptr %row, i64 1
+  %maker = call ptr @at(ptr %row, i64 3)
+  %call = call ptr @fact(i64 33)
+  %array = call ptr %call(ptr %maker, ptr %shape, i64 2, ptr null)
+  %lacking = icmp eq ptr %array, null
+  br i1 %lacking, label %drop, label %made
+made:
+  %number = call i64 @word(ptr %row, i64 0)
+  %place = mul i64 %number, 3
+  %range = getelementptr i64, ptr %ranges, i64 %place
+  %data.field = getelementptr %Array, ptr %array, i64 0, i32 2
+  %data = load i64, ptr %data.field
+  store i64 %data, ptr %range
+  %at = add i64 %i, 5
+  %target = getelementptr ptr, ptr %answer, i64 %at
+  store ptr %array, ptr %target
+  %scalar = call i64 @word(ptr %row, i64 4)
+  %scalar.field = getelementptr i64, ptr %answer, i64 4
+  store i64 %scalar, ptr %scalar.field
+  %i1 = add i64 %i, 1
+  %count.field = getelementptr i64, ptr %answer, i64 2
+  store i64 %i1, ptr %count.field
+  br label %next
+drop:
+  %forget = call ptr @fact(i64 32)
+  call void %forget()
+  call void @drop_results(ptr %answer)
+  ret i1 0
+yes:
+  ret i1 1
+}
+
+define internal void @drop_results(ptr %answer) {
+entry:
+  %count.field = getelementptr i64, ptr %answer, i64 2
+  %count = load i64, ptr %count.field
+  %decref = call ptr @fact(i64 35)
+  br label %next
+next:
+  %i = phi i64 [ 0, %entry ], [ %i1, %drop ]
+  %more = icmp ult i64 %i, %count
+  br i1 %more, label %drop, label %out
+drop:
+  %at = add i64 %i, 5
+  %array = call ptr @at(ptr %answer, i64 %at)
+  call void %decref(ptr %array)
+  %i1 = add i64 %i, 1
+  br label %next
+out:
+  store i64 0, ptr %count.field
+  ret void
+}
+
+; Put addresses and numbers where the steps of an entry read them: of each cell the word that begins a row of `stride`.
+define internal void @fill(ptr %cells, i64 %count, ptr %rows, i64 %stride) {
+entry:
+  br label %next
+next:
+  %i = phi i64 [ 0, %entry ], [ %i1, %store ]
+  %more = icmp ult i64 %i, %count
+  br i1 %more, label %store, label %out
+store:
+  %offset = mul i64 %i, 2
+  %cell = getelementptr i64, ptr %cells, i64 %offset
+  %number = call i64 @word(ptr %cell, i64 0)
+  %target = call ptr @at(ptr %cell, i64 1)
+  %place = mul i64 %number, %stride
+  %value = call i64 @word(ptr %rows, i64 %place)
+  store i64 %value, ptr %target
+  %i1 = add i64 %i, 1
+  br label %next
+out:
+  ret void
+}
+
+; Run steps one after the other, each whole.
+define internal void @run_steps(ptr %steps, i64 %count, ptr %log) {
+entry:
+  br label %next
+next:
+  %i = phi i64 [ 0, %entry ], [ %i1, %run ]
+  %more = icmp ult i64 %i, %count
+  br i1 %more, label %run, label %out
+run:
+  %offset = mul i64 %i, 3
+  %step = getelementptr i64, ptr %steps, i64 %offset
+  %kernel = call ptr @at(ptr %step, i64 0)
+  %record = call ptr @at(ptr %step, i64 1)
+  %groups = call i64 @word(ptr %step, i64 2)
+  call void %kernel(ptr %record, ptr %log, i64 0, i64 %groups)
+  %i1 = add i64 %i, 1
+  br label %next
+out:
+  ret void
+}
+
+; Run steps that tell nothing, to see how long they take.
+define void @loom_try(ptr %steps, i64 %count) {
+  %environment = call i64 @fp_enter()
+  %log = call ptr @fact(i64 40)
+  call void @run_steps(ptr %steps, i64 %count, ptr %log)
+  call void @fp_leave(i64 %environment)
+  ret void
+}
+
+; Serve a call; false, nothing being done, if Python is to. Of a kernel that told something its sites, and a copy of the
+; log (null: no memory), go to the answer, where the results are.
+define internal i1 @serve(ptr %self, ptr %args, i64 %given, ptr %names, ptr %answer) {
+entry:
   %open = call ptr @fact(i64 0)
   %shut = icmp eq ptr %open, null
   br i1 %shut, label %no, label %ask
@@ -265,25 +479,20 @@ ask:
   %name = call ptr @fact(i64 3)
   %known = call ptr %get(ptr %self, ptr %name)
   %lacking = icmp eq ptr %known, null
-  br i1 %lacking, label %clear, label %kind
+  br i1 %lacking, label %clear, label %look
 clear:
   %forget = call ptr @fact(i64 32)
   call void %forget()
   br label %no
-kind:
-  %right = call i1 @is_a(ptr %known, i64 44)
-  br i1 %right, label %address, label %leave
-address:
-  %number = call ptr @slot(ptr %known, i64 45)
-  %is.address = call i1 @as_int(ptr %number, ptr %place)
-  br i1 %is.address, label %serve, label %leave
+look:
+  %table = call ptr @table_of(ptr %known)
+  %none = icmp eq ptr %table, null
+  br i1 %none, label %leave, label %serve
 serve:
-  %where = load i64, ptr %place
-  %table = inttoptr i64 %where to ptr
-  %served = call i1 @serve_known(ptr %table, ptr %args, i64 %given, ptr %names, ptr %told)
+  %served = call i1 @serve_known(ptr %table, ptr %args, i64 %given, ptr %names, ptr %answer)
   br label %leave
 leave:
-  %result = phi i1 [ false, %kind ], [ false, %address ], [ %served, %serve ]
+  %result = phi i1 [ false, %look ], [ %served, %serve ]
   %decref = call ptr @fact(i64 35)
   call void %decref(ptr %known)
   ret i1 %result
@@ -291,12 +500,30 @@ no:
   ret i1 0
 }
 
-; Do the same with a kernel's table.
-define internal i1 @serve_known(ptr %table, ptr %args, i64 %given, ptr %names, ptr %told) {
+; The table that an object knows, null if it is none that does.
+define internal ptr @table_of(ptr %known) {
+entry:
+  %place = alloca i64
+  %right = call i1 @is_a(ptr %known, i64 44)
+  br i1 %right, label %address, label %no
+address:
+  %number = call ptr @slot(ptr %known, i64 45)
+  %is.address = call i1 @as_int(ptr %number, ptr %place)
+  br i1 %is.address, label %yes, label %no
+yes:
+  %where = load i64, ptr %place
+  %table = inttoptr i64 %where to ptr
+  ret ptr %table
+no:
+  ret ptr null
+}
+
+; Do the same with a table.
+define internal i1 @serve_known(ptr %table, ptr %args, i64 %given, ptr %names, ptr %answer) {
 entry:
   %values = alloca [16 x ptr]
   %key = alloca [80 x i64]
-  %ranges = alloca [48 x i64]
+  %ranges = alloca [72 x i64]
   %words = alloca [16 x i64]
   %now = call ptr @fact(i64 1)
   %made = call ptr @at(ptr %table, i64 0)
@@ -304,7 +531,10 @@ entry:
   br i1 %current, label %modes, label %no
 modes:
   %calm = call i1 @undisturbed()
-  br i1 %calm, label %order, label %no
+  br i1 %calm, label %variables, label %no
+variables:
+  %expected = call i1 @context(ptr %table)
+  br i1 %expected, label %order, label %no
 order:
   %arranged = call i1 @arrange(ptr %table, ptr %args, i64 %given, ptr %names, ptr %values)
   br i1 %arranged, label %begin, label %no
@@ -330,65 +560,43 @@ find:
 overlaps:
   %buffers = call i64 @word(ptr %signature, i64 4)
   %apart = call i1 @apart(ptr %ranges, i64 %buffers)
-  br i1 %apart, label %fill, label %no
+  br i1 %apart, label %told, label %no
+told:
+  %silence = call i1 @quiet(ptr %entry.found)
+  br i1 %silence, label %results, label %no
+results:
+  %room = call i1 @make_results(ptr %entry.found, ptr %ranges, ptr %answer)
+  br i1 %room, label %fill, label %no
 fill:                                         ; nothing is left that could send the call elsewhere
-  %bindings = call ptr @at(ptr %entry.found, i64 5)
-  br label %bind
-bind:
-  %b = phi i64 [ 0, %fill ], [ %b1, %bound ]
-  %unbound = icmp ult i64 %b, %buffers
-  br i1 %unbound, label %bound, label %numbers
-bound:
-  %range.place = mul i64 %b, 3
-  %range = getelementptr i64, ptr %ranges, i64 %range.place
-  %start = load i64, ptr %range
-  %places = call ptr @at(ptr %signature, i64 5)
-  %row = call i64 @word(ptr %places, i64 %b)
-  %binding.place = mul i64 %row, 2
-  %binding = getelementptr i64, ptr %bindings, i64 %binding.place
-  store i64 %start, ptr %binding
-  %b1 = add i64 %b, 1
-  br label %bind
-numbers:
-  %parameters = call ptr @at(ptr %entry.found, i64 6)
-  %arguments = call ptr @at(ptr %signature, i64 1)
-  br label %pass
-pass:
-  %n = phi i64 [ 0, %numbers ], [ %n1, %passed ]
-  %unpassed = icmp ult i64 %n, %count
-  br i1 %unpassed, label %kind, label %run
-kind:
-  %offset = mul i64 %n, 10
-  %argument = getelementptr i64, ptr %arguments, i64 %offset
-  %its.kind = call i64 @word(ptr %argument, i64 0)
-  %is.number = icmp ugt i64 %its.kind, 2
-  br i1 %is.number, label %store, label %passed
-store:
-  %index = call i64 @word(ptr %argument, i64 6)
-  %source = getelementptr i64, ptr %words, i64 %index
-  %word = load i64, ptr %source
-  %target = getelementptr i64, ptr %parameters, i64 %index
-  store i64 %word, ptr %target
-  br label %passed
-passed:
-  %n1 = add i64 %n, 1
-  br label %pass
-run:
-  %kernel = call ptr @at(ptr %entry.found, i64 2)
-  %record = call ptr @at(ptr %entry.found, i64 3)
-  %groups = call i64 @word(ptr %entry.found, i64 4)
-  %sites = call ptr @at(ptr %entry.found, i64 7)
+  %cells = call ptr @at(ptr %entry.found, i64 4)
+  %cell.count = call i64 @word(ptr %entry.found, i64 5)
+  call void @fill(ptr %cells, i64 %cell.count, ptr %ranges, i64 3)
+  %numbers = call ptr @at(ptr %entry.found, i64 6)
+  %number.count = call i64 @word(ptr %entry.found, i64 7)
+  call void @fill(ptr %numbers, i64 %number.count, ptr %words, i64 1)
+  %steps = call ptr @at(ptr %entry.found, i64 2)
+  %step.count = call i64 @word(ptr %entry.found, i64 3)
+  %sites = call ptr @at(ptr %entry.found, i64 8)
   %silent = icmp eq ptr %sites, null
   %log.number = select i1 %silent, i64 40, i64 46
   %log = call ptr @fact(i64 %log.number)
-  call void %kernel(ptr %record, ptr %log, i64 0, i64 %groups)
+  call void @run_steps(ptr %steps, i64 %step.count, ptr %log)
+  %finish.field = getelementptr ptr, ptr %answer, i64 3
+  %finish = load ptr, ptr %finish.field
+  %plain = icmp eq ptr %finish, null
+  br i1 %plain, label %spoken, label %hold
+hold:                                         ; what runs from now on may forget the entry
+  %hold.incref = call ptr @fact(i64 34)
+  call void %hold.incref(ptr %finish)
+  br label %spoken
+spoken:
   br i1 %silent, label %served, label %listen
 listen:
   %claimed = call i64 @word(ptr %log, i64 1)
   %faulty = call i64 @word(ptr %log, i64 2)
   %any = or i64 %claimed, %faulty
-  %quiet = icmp eq i64 %any, 0
-  br i1 %quiet, label %served, label %take
+  %nothing = icmp eq i64 %any, 0
+  br i1 %nothing, label %served, label %take
 take:                                         ; a copy, before another call writes there
   %capacity = call i64 @word(ptr %log, i64 0)
   %full = icmp ult i64 %capacity, %claimed
@@ -403,8 +611,8 @@ take:                                         ; a copy, before another call writ
   store i64 0, ptr %faulty.field
   %incref = call ptr @fact(i64 34)
   call void %incref(ptr %sites)
-  %copy.field = getelementptr ptr, ptr %told, i64 1
-  store ptr %sites, ptr %told
+  %copy.field = getelementptr ptr, ptr %answer, i64 1
+  store ptr %sites, ptr %answer
   store ptr %copy, ptr %copy.field
   ret i1 1
 served:
@@ -413,41 +621,123 @@ no:
   ret i1 0
 }
 
+; What a call that was served returns: null after an error. What the answer holds is let go of.
+define internal ptr @returned(ptr %answer) {
+entry:
+  %decref = call ptr @fact(i64 35)
+  %incref = call ptr @fact(i64 34)
+  %call = call ptr @fact(i64 33)
+  %none = call ptr @fact(i64 4)
+  %count = call i64 @word(ptr %answer, i64 2)
+  %finish = call ptr @at(ptr %answer, i64 3)
+  %finished = icmp ne ptr %finish, null
+  %first.field = getelementptr ptr, ptr %answer, i64 5
+  %sites = call ptr @at(ptr %answer, i64 0)
+  %silent = icmp eq ptr %sites, null
+  br i1 %silent, label %results, label %tell
+tell:
+  %copy.found = call ptr @at(ptr %answer, i64 1)
+  %no.copy = icmp eq ptr %copy.found, null
+  br i1 %no.copy, label %drop, label %report
+report:
+  %reporter = call ptr @fact(i64 47)
+  %reported = call ptr %call(ptr %reporter, ptr %answer, i64 2, ptr null)
+  call void %decref(ptr %copy.found)
+  br label %drop
+drop:                                         ; without a copy there is an error already
+  %said = phi ptr [ null, %tell ], [ %reported, %report ]
+  call void %decref(ptr %sites)
+  %error = icmp eq ptr %said, null
+  br i1 %error, label %leave, label %heard
+heard:
+  call void %decref(ptr %said)
+  br label %results
+results:
+  br i1 %finished, label %finishing, label %plain
+finishing:
+  %made = call ptr %call(ptr %finish, ptr %first.field, i64 %count, ptr null)
+  br label %leave
+plain:
+  %nothing = icmp eq i64 %count, 0
+  br i1 %nothing, label %nothing.made, label %one
+nothing.made:
+  call void %incref(ptr %none)
+  ret ptr %none
+one:
+  %array = call ptr @at(ptr %answer, i64 5)
+  %scalar = call i64 @word(ptr %answer, i64 4)
+  %whole = icmp eq i64 %scalar, 0
+  br i1 %whole, label %given, label %number
+given:
+  ret ptr %array
+number:
+  %item.of = call ptr @fact(i64 49)
+  %empty = call ptr @fact(i64 50)
+  %item = call ptr %item.of(ptr %array, ptr %empty)
+  br label %leave
+leave:
+  %result = phi ptr [ null, %drop ], [ %made, %finishing ], [ %item, %number ]
+  call void @drop_results(ptr %answer)
+  br i1 %finished, label %release, label %out
+release:
+  call void %decref(ptr %finish)
+  br label %out
+out:
+  ret ptr %result
+}
+
+; METH_FASTCALL | METH_KEYWORDS, in place of a function: `self` knows the table.
+define ptr @loom_function(ptr %self, ptr %args, i64 %given, ptr %names) {
+entry:
+  %answer = alloca [16 x ptr]
+  %count.field = getelementptr i64, ptr %answer, i64 2
+  store ptr null, ptr %answer
+  store i64 0, ptr %count.field
+  %table = call ptr @table_of(ptr %self)
+  %lost = icmp eq ptr %table, null
+  br i1 %lost, label %never, label %gate
+gate:
+  %open = call ptr @fact(i64 0)
+  %shut = icmp eq ptr %open, null
+  br i1 %shut, label %python, label %enter
+enter:
+  %environment = call i64 @fp_enter()
+  %served = call i1 @serve_known(ptr %table, ptr %args, i64 %given, ptr %names, ptr %answer)
+  call void @fp_leave(i64 %environment)
+  br i1 %served, label %return, label %python
+return:
+  %result = call ptr @returned(ptr %answer)
+  ret ptr %result
+python:                                       ; which stays while it runs, whatever becomes of the table
+  %slow = call ptr @at(ptr %table, i64 4)
+  %incref = call ptr @fact(i64 34)
+  %decref = call ptr @fact(i64 35)
+  %vectorcall = call ptr @fact(i64 33)
+  call void %incref(ptr %slow)
+  %found = call ptr %vectorcall(ptr %slow, ptr %args, i64 %given, ptr %names)
+  call void %decref(ptr %slow)
+  ret ptr %found
+never:
+  %error = call ptr @fact(i64 43)
+  %null = call ptr %error()
+  ret ptr %null
+}
+
 ; METH_FASTCALL | METH_KEYWORDS
 define ptr @loom_door(ptr %self, ptr %args, i64 %given, ptr %names) {
 entry:
   %few.stack = alloca [65 x ptr]
-  %told = alloca [2 x ptr]
-  store ptr null, ptr %told
+  %answer = alloca [16 x ptr]
+  %count.field = getelementptr i64, ptr %answer, i64 2
+  store ptr null, ptr %answer
+  store i64 0, ptr %count.field
   %environment = call i64 @fp_enter()
-  %served = call i1 @serve(ptr %self, ptr %args, i64 %given, ptr %names, ptr %told)
+  %served = call i1 @serve(ptr %self, ptr %args, i64 %given, ptr %names, ptr %answer)
   call void @fp_leave(i64 %environment)
-  br i1 %served, label %listen, label %python
-listen:
-  %sites = load ptr, ptr %told
-  %silent = icmp eq ptr %sites, null
-  br i1 %silent, label %return, label %tell
-tell:
-  %decref = call ptr @fact(i64 35)
-  %copy.field = getelementptr ptr, ptr %told, i64 1
-  %copy.found = load ptr, ptr %copy.field
-  %no.copy = icmp eq ptr %copy.found, null
-  br i1 %no.copy, label %drop, label %report
-report:
-  %report.call = call ptr @fact(i64 33)
-  %reporter = call ptr @fact(i64 47)
-  %reported = call ptr %report.call(ptr %reporter, ptr %told, i64 2, ptr null)
-  call void %decref(ptr %copy.found)
-  br label %drop
-drop:                                         ; without a copy there is an error already
-  %answer = phi ptr [ null, %tell ], [ %reported, %report ]
-  call void %decref(ptr %sites)
-  ret ptr %answer
+  br i1 %served, label %return, label %python
 return:
-  %incref = call ptr @fact(i64 34)
-  %none = call ptr @fact(i64 4)
-  call void %incref(ptr %none)
-  ret ptr %none
+  %result = call ptr @returned(ptr %answer)
+  ret ptr %result
 python:                                       ; the same arguments behind the kernel itself
   %nameless = icmp eq ptr %names, null
   br i1 %nameless, label %copy, label %ask

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 from typing import Any, cast
 
 import numpy as np
@@ -19,12 +22,14 @@ from loom.core import options
 from loom.core.tracebacks import brief
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.interp.debugger import CURRENT
+from loom.runtime.calls.native.calltables import CallTable
 from loom.runtime.calls.native.layouts import is_known, places_of
 from loom.runtime.drivers.cpu.code import link
 from loom.runtime.drivers.cpu.walker import processor_source
 from loom.runtime.memory.order import BOUNDS, Use, Uses
 from loom.runtime.memory.storage import HostStorage
 from loom.runtime.port.cache import ArtifactCache
+from loom.runtime.port.device import DirectRun
 from loom.runtime.port.log import LOG_WORDS, new_log, read_log
 from loom.runtime.port.profile import OPEN
 from loom.targets.base import LOG_HEADER_WORDS, Artifact, Site
@@ -32,7 +37,7 @@ from loom.targets.llvm.machine import emit, host_machine, llvm_fingerprint
 
 __all__ = ["Door", "open_door"]
 
-_ENTRIES = ("loom_door", "loom_door_open")
+_ENTRIES = ("loom_door", "loom_door_open", "loom_function", "loom_try")
 _FUNCTIONS = (
     "PyObject_GetAttr",
     "PyLong_AsLongLongAndOverflow",
@@ -65,7 +70,7 @@ class _MethodDef(ctypes.Structure):
 class Door:
     """What the door's code is told, and the settings that the known calls were made under."""
 
-    def __init__(self, environment: dict[bytes, bytes], table: type[object], slots: tuple[int, ...]) -> None:
+    def __init__(self, environment: dict[bytes, bytes], slots: tuple[int, ...]) -> None:
         self._environment = environment
         self._names = options.CALL_SETTINGS
         self._expected = [environment.get(name) for name in self._names]
@@ -94,14 +99,17 @@ class Door:
             id(tuple),
             self._silent_log.ctypes.data,
             *map(_function, _MEMORY_FUNCTIONS),
-            id(table),
+            id(CallTable),
             slots[9],
             self._told.ctypes.data,
             id(report),
             _function("PyBytes_FromStringAndSize"),
+            _function("PyObject_GetItem"),
+            id(()),
+            _function("PyObject_Size"),
         ]
         self._facts = np.array(told, np.uint64)
-        self._kept = CURRENT, OPEN, BOUNDS, report, table
+        self._kept = CURRENT, OPEN, BOUNDS, report
         self._set_pairs()
 
     @property
@@ -126,6 +134,9 @@ class Door:
     def install(self) -> None:
         """Let kernels be called by the code, to the end of the process."""
         ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._code.address("loom_door_open"))(self._facts.ctypes.data)
+        word = ctypes.c_uint64
+        self._try = ctypes.CFUNCTYPE(None, word, word)(self._code.address("loom_try"))
+        self._function = _MethodDef(b"call", self._code.address("loom_function"), _METHOD_FLAGS, b"")
         text = f"__call__($self, /, *args, **named)\n--\n\n{self._slow.__doc__ or ''}".encode()
         self._method = _MethodDef(b"__call__", self._code.address("loom_door"), _METHOD_FLAGS, text)
         make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_void_p)(
@@ -137,6 +148,28 @@ class Door:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(method))
         atexit.register(self.shut)
         cast("Any", KernelFunction).__call__ = method
+        os.register_at_fork(after_in_child=self.after_fork)
+
+    def function(self, table: CallTable) -> Callable[..., Any]:
+        """Return what serves the calls that a table knows, and has its ``slow`` do all others."""
+        make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(
+            ("PyCFunction_NewEx", ctypes.pythonapi)
+        )
+        return make(ctypes.addressof(self._function), table, None)
+
+    def seconds(self, run: DirectRun) -> float:
+        """Return how long a program takes over memory that is in its cells, the least of three times."""
+        steps = np.array(sum(run.steps, ()), np.uint64)
+        found: list[float] = []
+        for _ in range(3):
+            begun = perf_counter()
+            self._try(steps.ctypes.data, len(run.steps))
+            found.append(perf_counter() - begun)
+        return min(found)
+
+    def after_fork(self) -> None:
+        """What is known stands for runs of the parent's: it is found out anew."""
+        self._facts[1] += 1
 
     def shut(self) -> None:
         """Let all calls go through Python again."""
@@ -171,20 +204,17 @@ def _artifact() -> Artifact:
 _opened: list[Door | None] = []
 
 
-def open_door(table: type[object]) -> Door | None:
-    """Return the door, opened now if it was not; None where it stays shut.
-
-    ``table``: the class of what kernels know, with its address in a slot ``place``.
-    """
+def open_door() -> Door | None:
+    """Return the door, open_door now if it was not; None where it stays shut."""
     if not _opened:
         try:
-            _opened.append(_open(table))
+            _opened.append(_open())
         except (AttributeError, OSError, RuntimeError):  # no such C function, or an LLVM of other ways
             _opened.append(None)
     return _opened[0]
 
 
-def _open(table: type[object]) -> Door | None:
+def _open() -> Door | None:
     environment = options.environment()
     if environment is None or not is_known():
         return None
@@ -192,11 +222,11 @@ def _open(table: type[object]) -> Door | None:
         places_of(HostStorage, "_address", "nbytes", "uses"),
         places_of(Uses, "writer", "readers", "older", "merged"),
         places_of(Use, "_gate", "_run"),
-        places_of(table, "place"),
+        places_of(CallTable, "place"),
     ]
     slots = [each for each in found if each is not None]
     if len(slots) < len(found):
         return None
-    door = Door(environment, table, tuple(place for each in slots for place in each))
+    door = Door(environment, tuple(place for each in slots for place in each))
     door.install()
     return door

@@ -35,10 +35,11 @@ from loom.runtime.drivers.cpu.pool import Pool, SubmissionCells, pool
 from loom.runtime.drivers.cpu.records import bindings_of, grain_of, set_batches
 from loom.runtime.drivers.loading import bounds_of, load_artifact, locations_of
 from loom.runtime.memory.storage import HostSlot, HostStorage
+from loom.runtime.plans.dispatch import Dispatch
 from loom.runtime.plans.groups import excess_groups, largest_groups
 from loom.runtime.plans.plan import Plan, PlanStep
 from loom.runtime.port.cache import ArtifactCache
-from loom.runtime.port.device import DeviceInfo, DeviceProgram, DeviceSubmission, DirectDispatch
+from loom.runtime.port.device import DeviceInfo, DeviceProgram, DeviceSubmission, DirectRun
 from loom.runtime.port.log import LOG_WORDS, SILENT, Outcome, new_log, read_log
 from loom.runtime.port.times import Times
 from loom.targets.base import STOP_WORD, Artifact, Bounds, Site
@@ -51,8 +52,6 @@ _DONE = 2
 _EMPTY_LOG = SubmissionCells.empty_log.offset
 _SHORT_WORK = 1e7
 """Operations that a caller runs itself: some milliseconds."""
-_DIRECT_WORK = 5e4
-"""Operations that a caller runs without a look at others: some ten microseconds."""
 _NO_WORDS = np.empty(0, np.int64)
 
 
@@ -173,6 +172,7 @@ class _CpuProgram:
         self._process = _process
         self.keep: list[Any] = []
         self.slots: list[tuple[np.ndarray[Any, Any], int, HostSlot]] = []
+        self.tables: list[tuple[slice, np.ndarray[Any, Any], np.ndarray[Any, Any], Dispatch]] = []
         self.sites: dict[int, tuple[Site, ...]] = {}
         self._places: list[tuple[memoryview, int, int]] = []
         self.records = np.zeros(plan.count, RECORD)
@@ -182,7 +182,7 @@ class _CpuProgram:
         for repeats, steps in plan.segments:
             for position, step in enumerate(steps):
                 rows = slice(first + position, first + repeats * len(steps), len(steps))
-                work[rows] = self._fill(owner, self.records[rows], step)
+                work[rows] = self._fill(owner, rows, step)
             first += repeats * len(steps)
         self.records["number"] = np.arange(plan.count, dtype=np.uint32)
         self._work = float(work.sum())
@@ -199,9 +199,9 @@ class _CpuProgram:
             self._pool, self._process = pool(), _process
         return self._pool
 
-    def _fill(self, owner: CpuDevice, rows: np.ndarray[Any, Any], step: PlanStep) -> Any:
+    def _fill(self, owner: CpuDevice, place: slice, step: PlanStep) -> Any:
         """Fill in the records of a step; return the operations of each, infinite where unknown."""
-        dispatch = step.dispatch
+        dispatch, rows = step.dispatch, self.records[place]
         loaded = owner.load(dispatch.kernel, reports=dispatch.reports)
         bindings = bindings_of(dispatch)
         for position, binding in enumerate(dispatch.bindings):
@@ -209,6 +209,7 @@ class _CpuProgram:
                 self.slots.append((bindings["address"], position, binding.storage))
         params = np.ascontiguousarray(dispatch.params)
         self.keep += [loaded, bindings, params, dispatch]
+        self.tables.append((place, bindings, params, dispatch))
         self.sites[id(step)] = loaded.sites
         self.talks = self.talks or bool(loaded.sites)
         rows["kernel"] = loaded.address
@@ -251,19 +252,15 @@ class _CpuProgram:
         self._places = [(rows.data, at, numbers[id(slot)]) for rows, at, slot in self.slots]
         return not (self.talks or self.timed or any(self.records["flags"] & INDIRECT))
 
-    def direct(self, slots: Sequence[HostSlot]) -> DirectDispatch | None:
-        """Return its dispatch, if it is one that takes no longer than what is done to share it."""
-        rows = {id(slot): row for _, row, slot in self.slots}
-        is_small = len(self.records) == 1 and self.records["total"][0] and self._work <= _DIRECT_WORK
-        if not is_small or self.may_last or self.timed or rows.keys() != {id(slot) for slot in slots}:
+    def direct(self, slots: Sequence[HostSlot]) -> DirectRun | None:
+        """Return a copy of one dispatch, or of few that tell nothing."""
+        is_one = len(self.records) == 1 or not self.talks
+        if self.timed or not is_one or any(self.records["flags"] & INDIRECT):
             return None
-        return DirectDispatch(
-            self.records,
-            self.keep[1],
-            tuple(rows[id(slot)] for slot in slots),
-            next(iter(self.sites.values())),
-            self.keep,
-        )
+        from loom.runtime.drivers.cpu.direct import direct_run  # few programs call anything twice
+
+        sites = next(iter(self.sites.values())) if self.talks else ()
+        return direct_run(self.records, self.tables, slots, sites, self._work, self.keep)
 
     def profiled(self) -> _CpuProgram:
         """Return the plan built to tell how long each dispatch takes."""

@@ -1,0 +1,185 @@
+"""Calls of functions that the native door knows: of arrays of the host to new arrays, by a small kept program.
+
+Layer: runtime. A function is called through the cell of its ``brief`` form (``core.tracebacks``), in which the door
+puts itself. Invariant: what is entered was made the long way before, with arguments of these kinds, dtypes and lengths,
+and options that are the same objects or numbers; all other calls are the function's own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from loom.core import options
+from loom.core.dtype import DType
+from loom.core.process.critical import CRITICAL
+from loom.core.tracebacks import inner_of, replace_inner
+from loom.runtime.calls.native.calltables import (
+    ABSENT,
+    ALL_BITS,
+    LOCK,
+    MOST_PARAMETERS,
+    MOST_RESULTS,
+    Argument,
+    CallTable,
+    Cells,
+    Result,
+    array_argument,
+    fits,
+)
+from loom.runtime.calls.native.nativedoor import Door, open_door
+from loom.runtime.chain.kept import Direct, Kept
+from loom.runtime.memory.order import BOUNDS, is_tracked
+from loom.runtime.memory.storage import HostStorage, Storage
+
+__all__ = ["FunctionCall", "offer_function"]
+
+_OBJECT_KIND, _INT_KIND, _FLOAT_KIND = 14, 15, 16
+_MOST_SECONDS = 2e-5
+"""A program that takes no longer is run by its caller alone: sharing it between threads would take as long."""
+_PLAIN = "?bhilqBHILQefd"
+"""Codes of numpy's types whose elements are taken and given as they are."""
+
+
+class FunctionCall(NamedTuple):
+    """A call that was made the long way, and what was run.
+
+    ``names`` are those of all parameters, ``given`` the arguments by name, ``operands`` the names of those whose memory
+    the program reads. ``sources`` tell of each slot before those of the results whether it is the memory of an operand,
+    by number, or a constant's. ``finish`` makes what is returned of the results, None where that is the one result.
+    ``context``: variables on which the program depends, with what they had.
+    """
+
+    function: object
+    names: Sequence[str]
+    given: Mapping[str, object]
+    operands: Sequence[str]
+    program: Kept
+    sources: Sequence[int | Storage]
+    words: Sequence[int]
+    results: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]
+    finish: Callable[..., Any] | None
+    context: Sequence[tuple[ContextVar[Any], object]]
+
+
+def offer_function(call: FunctionCall) -> None:
+    """Let the door know a call of a function, if it is one that it takes."""
+    is_small = len(call.names) <= MOST_PARAMETERS and 0 < len(call.results) <= MOST_RESULTS
+    if not (is_small and call.program.is_plain and options.native_calls()) or sys.is_finalizing():
+        return
+    with CRITICAL, LOCK:
+        is_free = _let_go_of_bounds(call)
+        call.program.admission.note(is_new=_enter(call) or not is_free)
+
+
+def _let_go_of_bounds(call: FunctionCall) -> bool:
+    """Forget which programs that are gone were bound to operands; False if there were any, or are."""
+    before = len(BOUNDS)
+    operands = [cast("Any", call.given[name]) for name in call.operands]
+    starts = [(each.__array_interface__["data"][0], each.nbytes) for each in operands if type(each) is np.ndarray]
+    is_bound = [is_tracked(start, start + nbytes) for start, nbytes in starts]
+    return len(BOUNDS) == before and not any(is_bound)
+
+
+def _enter(call: FunctionCall) -> bool:
+    """Enter a call in the table of its function; False if it is there, or is none that the door takes."""
+    door, told = open_door(), _arguments(call)
+    if door is None or told is None or any(not _is_plain(dtype) or 0 in shape for shape, dtype in call.results):
+        return False
+    arguments, key = told
+    if not fits(arguments, key) or any(variable.get() is not value for variable, value in call.context):
+        return False
+    door.renew()
+    table = _table(door, call)
+    signature = table.signature(arguments, len(call.operands), [*call.given.values()])
+    direct = None if signature.knows(key) else call.program.direct(call.words)
+    if direct is None:
+        return False
+    if _seconds(door, call, direct) > _MOST_SECONDS:
+        call.program.admission.note_long()
+        return False
+    is_number = call.finish is None and not call.results[0][0]
+    first = len(call.operands)
+    results = [Result(first + n, shape, dtype, np.empty, is_number) for n, (shape, dtype) in enumerate(call.results)]
+    signature.enter(key, direct, _cells(call, direct), results=results, finish=call.finish, kept=call.sources)
+    table.entries += 1
+    return True
+
+
+def _table(door: Door, call: FunctionCall) -> CallTable:
+    """Return the table of a function, which the door serves from now on."""
+    function = cast("Any", call.function)
+    table: CallTable | None = getattr(function, "known_calls", None)
+    if table is None:
+        table = CallTable(door.generation, call.names, inner_of(function), call.context)
+        function.known_calls = table
+        replace_inner(function, door.function(table))
+    elif not table.is_current(door.generation):
+        table.clear(door.generation)
+    return table
+
+
+def _cells(call: FunctionCall, direct: Direct) -> Cells:
+    """Return where the addresses of operands, by number, and of results behind them go."""
+    numbers = [*call.sources, *range(len(call.operands), len(call.operands) + len(call.results))]
+    places = zip(numbers, direct.run.cells, strict=True)
+    return [(number, cell) for number, cells in places if isinstance(number, int) for cell in cells]
+
+
+def _seconds(door: Door, call: FunctionCall, direct: Direct) -> float:
+    """Return how long a program takes over the operands of a call; addresses of constants stay where they are put."""
+    results = [np.empty(shape, dtype) for shape, dtype in call.results]
+    operands = [cast("Any", call.given[name]) for name in call.operands]
+    memory = [operands[s] if isinstance(s, int) else s for s in call.sources]
+    for each, cells in zip([*memory, *results], direct.run.cells, strict=True):
+        address = each.address if isinstance(each, HostStorage) else each.ctypes.data
+        for cell in cells:
+            ctypes.c_uint64.from_address(cell).value = address
+    return door.seconds(direct.run)
+
+
+def _arguments(call: FunctionCall) -> tuple[tuple[Argument, ...], tuple[int, ...]] | None:
+    """Return the kinds of arguments as the door reads them, and what it takes the entry by; None if it cannot."""
+    found: list[Argument] = []
+    key: list[int] = []
+    for name in call.names:
+        value: Any = call.given.get(name, _ABSENT)
+        if name in call.operands:
+            if type(value) is not np.ndarray or not (_is_plain(value.dtype) and value.size):
+                return None
+            found.append(array_argument(value, call.operands.index(name)))
+            key += value.shape
+        elif value is _ABSENT:
+            found.append(ABSENT)
+        else:
+            kind = _option_kind(value)
+            if kind is None:
+                return None
+            found.append((kind, id(type(value)), id(value) if kind == _OBJECT_KIND else 0, *ABSENT[3:]))
+            if kind != _OBJECT_KIND:
+                key.append(value if kind == _INT_KIND else struct.unpack("<Q", struct.pack("<d", value))[0])
+    return tuple(found), tuple(word & ALL_BITS for word in key)
+
+
+_ABSENT = object()
+
+
+def _option_kind(value: Any) -> int | None:
+    """Return how an argument that is no operand is told: as an object, or as a number; None if not at all."""
+    kind = cast("type[object]", type(value))
+    if value is None or kind in (bool, DType) or (kind is str and sys.intern(value) is value):
+        return _OBJECT_KIND
+    if kind is int:
+        return _INT_KIND if -(1 << 63) <= value < 1 << 63 else None
+    return _FLOAT_KIND if kind is float else None
+
+
+def _is_plain(dtype: np.dtype[Any]) -> bool:
+    """Tell whether a type is numpy's own object for elements that are taken and given as they are."""
+    return dtype.char in _PLAIN and dtype is np.dtype(dtype.char)
