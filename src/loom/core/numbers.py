@@ -13,6 +13,7 @@ import numpy as np
 
 from loom.core.errors import ArgumentError
 from loom.core.given import is_array, is_scalar
+from loom.core.symbols import Size
 
 __all__ = ["real", "whole"]
 
@@ -32,7 +33,7 @@ def whole(value: Any, where: str, *, least: int | None = None, most: int | None 
     """
     found = _plain(value)
     try:
-        number = None if isinstance(found, bool) else operator.index(found)
+        number = None if isinstance(found, bool) else found if type(found) is Size else operator.index(found)
     except TypeError:
         number = None
     if number is None:

@@ -16,6 +16,7 @@ import numpy as np
 from loom import tensor
 from loom.core.dtype import f32, i32
 from loom.core.philox import philox
+from loom.core.symbols import lower
 from loom.tensor import Tensor
 
 __all__ = ["RandomStream", "gumbels", "keep_mask", "normals", "uniforms"]
@@ -84,7 +85,7 @@ def _normal_pairs(drawn: Floats) -> Floats:
 
 def keep_mask(drawn: Tensor, rate: float) -> Tensor:
     """Return bools, false with chance ``rate``: true where a word is at least ``rate`` 2^32, rounded."""
-    threshold = min(round(rate * 2.0**32), 0xFFFF_FFFF)
+    threshold = lower(round(rate * 2.0**32), 0xFFFF_FFFF)
     return drawn >= threshold
 
 
