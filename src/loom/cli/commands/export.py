@@ -46,7 +46,7 @@ def export(
     keep: Annotated[
         Path | None, typer.Option("--samples", help="Folder for them, as x.bin and target.bin; trains a copy.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order of samples.")] = 0,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the order of samples, else the document's.")] = None,
     clip_norm: Annotated[float | None, typer.Option("--clip-norm", help="The largest norm of all gradients.")] = None,
     patience: Annotated[int | None, typer.Option("--patience", help="Epochs without gain before it stops.")] = None,
     shape: Annotated[list[str] | None, typer.Option("--shape", help="Of an ONNX input: image=1x3x224x224.")] = None,
@@ -81,9 +81,10 @@ def export(
     _require_no(",".join(shape) if shape else None, "--shape", "what is no model of ONNX")
     settings: dict[str, Any] = {}
     if data is not None:
-        settings = {"epochs": epochs, "learning_rate": rate, "optimizer": optimizer, "seed": seed, "schedule": schedule,
-                    "clip_norm": clip_norm, "patience": patience}  # fmt: skip
-        settings |= {key: value for key, value in (("loss", loss), ("batch_size", batch_size)) if value is not None}
+        settings = {"epochs": epochs, "learning_rate": rate, "optimizer": optimizer, "schedule": schedule, "clip_norm": clip_norm,
+                    "patience": patience}  # fmt: skip
+        told = {"loss": loss, "batch_size": batch_size, "seed": seed}
+        settings |= {key: value for key, value in told.items() if value is not None}
     else:
         _require_not_given(context, _OF_TRAINING, "an export that does not train: --data is missing")
     frozen = [_freeze(context, path, settings, hold_out, threads) for path in network]
@@ -107,7 +108,7 @@ def _freeze(
     asked, net = context.params, open_network(path, "cpu")
     samples = held_out = None
     if asked["data"] is not None:
-        samples, held_out = divide(*samples_for(net, asked["data"], learn_names=True), hold_out, asked["seed"])
+        samples, held_out = divide(*samples_for(net, asked["data"], learn_names=True), hold_out, settings.get("seed", net.spec.seed))
     found = freeze(
         net,
         name=asked["name"] if asked["name"] and len(asked["network"]) == 1 else _prefix(path),
