@@ -26,7 +26,7 @@ from loom.export.delivery import Export, deliver
 from loom.export.library.kernels import FrozenKernels
 from loom.export.library.layers import kinds_of_layers
 from loom.export.library.tables import LibraryTables, tables_of
-from loom.export.library.training import loss_templates, meant_losses, optimizer_rows
+from loom.export.library.training import loss_templates, meant_losses, normal_template, optimizer_rows
 from loom.kernels.functions import FUNCTIONS
 
 __all__ = ["LibraryExport", "export_library", "library_source"]
@@ -111,13 +111,15 @@ def _run(command: Sequence[object]) -> None:
 def library_tables() -> LibraryTables:
     """Return the tables of all that the library has, recorded anew in each process."""
     kinds, losses, optimizers = kinds_of_layers(), list(loss_templates()), optimizer_rows()
+    normals = normal_template()
     recorded = [
+        normals,
         *(made for kind in kinds for v in kind.variants for made in (v.training, v.inference) if made is not None),
         *(loss.template for loss in losses),
         *(made for row in optimizers for made in row.templates if made is not None),
     ]
     asked = {row.operation for row in chain.from_iterable(made.rows for made in recorded)}
-    return tables_of(kinds, losses, optimizers, sorted(asked & set(FUNCTIONS)))
+    return tables_of(kinds, losses, optimizers, normals, sorted(asked & set(FUNCTIONS)))
 
 
 def library_source(tables: LibraryTables, levels: Sequence[Compiled]) -> str:

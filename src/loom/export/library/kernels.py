@@ -20,7 +20,7 @@ from loom.ir.verified import VerifiedKernel
 from loom.kernels.fold.lanes import fold_columns, fold_rows
 from loom.kernels.functions import function
 from loom.kernels.functions.applying import mapper
-from loom.kernels.maps.random import normals_of_words, step_bits
+from loom.kernels.maps.random import step_bits
 from loom.kernels.matmul.direct import finish_chunks, multiply_direct
 from loom.kernels.matmul.tiles import Tile, choose_blocking
 from loom.kernels.types import product_types
@@ -30,7 +30,7 @@ __all__ = ["FIXED", "FrozenKernels", "tile_of"]
 
 FIXED = (
     "product", "product_transposed", "finish", "sum_rows", "sum_short_rows", "sum_columns", "max_rows",
-    "max_short_rows", "max_columns", "random_words", "normals", "sqrt",
+    "max_short_rows", "max_columns", "random_words", "sqrt",
 )  # fmt: skip
 """Kernels that the machine knows by name; elementary functions follow."""
 _MANY = 1 << 10
@@ -67,8 +67,7 @@ def _kernels_for(caps: Caps) -> dict[str, KernelFunction]:
     }  # fmt: skip
     products = {f"product{'_transposed' * turned}": multiply_direct(tile, types, transposed=turned, swapped=False)
                 for turned in (False, True)}  # fmt: skip
-    return found | products | {"finish": finish_chunks(f32, f32), "random_words": step_bits().kernel,
-                               "normals": normals_of_words(f32), "sqrt": _roots()}  # fmt: skip
+    return found | products | {"finish": finish_chunks(f32, f32), "random_words": step_bits().kernel, "sqrt": _roots()}
 
 
 @cache

@@ -276,7 +276,7 @@ class LibraryTables:
             "STREAM_OF_WEIGHTS": f"{int(RandomStream.WEIGHTS)}u", "FIRST_OWN_SLOT": len(_SLOTS),
             "FIRST_KEPT_SLOT": len(_SLOTS) + _MOST_OWN, "FIRST_POWER_SLOT": len(_SLOTS) + _MOST_OWN + 2,
             "SLOTS": len(_SLOTS) + _MOST_OWN + 4, "NAME_EXPECTED": quote(Name().expected),
-            "NEXT_TOKEN_LOSS": LOSS_NAMES.index("next_token"),
+            "NORMAL_TEMPLATE": 0, "NEXT_TOKEN_LOSS": LOSS_NAMES.index("next_token"),
             "BINARY_LOSS": LOSS_NAMES.index("binary_cross_entropy"),
         }  # fmt: skip
         numbers |= {f"OP_{name.upper()}": n for n, name in enumerate(_OPERATIONS)} | {"OP_FUNCTIONS": len(_OPERATIONS)}
@@ -297,10 +297,12 @@ _TYPES = {
 
 
 def tables_of(
-    kinds: Sequence[Kind], losses: Sequence[LossTemplate], optimizers: Sequence[OptimizerRow], functions: Sequence[str]
-) -> LibraryTables:
+    kinds: Sequence[Kind], losses: Sequence[LossTemplate], optimizers: Sequence[OptimizerRow], normals: Template,
+    functions: Sequence[str],
+) -> LibraryTables:  # fmt: skip
     """Return the tables of what a library has."""
     found = LibraryTables(functions)
+    assert found.template(normals) == 0  # NORMAL_TEMPLATE
     for kind in kinds:
         found.kind(kind)
     for loss in losses:

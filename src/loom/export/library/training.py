@@ -17,6 +17,7 @@ from loom.core.errors import ArgumentError
 from loom.core.late.dataclass import dataclass
 from loom.export.library.layers import MOST_AXES, Option
 from loom.export.library.templates import Symbols, Template, record_template, symbol_of_axis
+from loom.nn.base.random import normal_pair
 from loom.nn.spec.base.meaning import INDEPENDENT, NEITHER, NUMBERS, NumberKind, probabilities
 from loom.nn.train.losses import CHANCE_LOSSES, LOSSES, NEXT_TOKEN, loss_of
 from loom.nn.train.optimizers import OPTIMIZERS, Optimizer
@@ -24,7 +25,8 @@ from loom.nn.train.targets import Output, meant_loss
 from loom.nn.train.updates import next_values
 from loom.tensor import Tensor
 
-__all__ = ["KINDS", "LOSS_NAMES", "LossTemplate", "OptimizerRow", "loss_templates", "meant_losses", "optimizer_rows"]
+__all__ = ["KINDS", "LOSS_NAMES", "LossTemplate", "OptimizerRow", "loss_templates", "meant_losses", "normal_template",
+           "optimizer_rows"]  # fmt: skip
 
 LOSS_NAMES = (*(name for name in LOSSES if name != "nll"), NEXT_TOKEN)
 """Losses of networks; ``nll`` has no meaning for their outputs."""
@@ -81,6 +83,17 @@ def _recorder_of_loss(name: str, of_probabilities: bool, classes: bool, axes: in
         return {"y": loss, "x": tensor.grad(loss, [x])[0]}
 
     return record
+
+
+def normal_template() -> Template:
+    """Return what makes pairs of normal numbers of the upper bits of words: first weights."""
+
+    def record(symbols: Symbols) -> dict[str, Tensor]:
+        shape = (symbols.size(symbol_of_axis(0)),)
+        cosine, sine = normal_pair(tensor.input("x", shape), tensor.input("target", shape))
+        return {"y": cosine, "x": sine}
+
+    return record_template(record, "normal numbers")
 
 
 def meant_losses() -> list[int]:

@@ -29,12 +29,6 @@ static void random_words(u64 seed, u32 stream, u32 number, u32 step, u32 *out, u
   launch(KERNEL_RANDOM_WORDS, bound, slots, parts(n, 4 * (u64)kernel_lanes[KERNEL_RANDOM_WORDS]), 1, 1);
 }
 
-static void normal_numbers(const u32 *words, float *out, u64 n) { /* n is even */
-  Binding bound[] = {memory_of(words, n), memory_of(out, n)};
-  u64 slots[1] = {n};
-  launch(KERNEL_NORMALS, bound, slots, parts(n, 2 * (u64)kernel_lanes[KERNEL_NORMALS]), 1, 1);
-}
-
 /* Folds an axis of (outer, n, inner) to (outer, inner), in tiles, as src/loom/schedules/fold.py does. */
 enum { FOLD_TILE = 4096, FOLD_COLUMNS = 64, FOLD_SHORT = 128 };
 

@@ -41,6 +41,35 @@ static u64 output_size(const LoomNet *net) {
   return (u64)elements_of(l->out_shape, l->out_rank);
 }
 
+/* Makes normal numbers of words in place of these, by the template of pairs; n is even. 0: no memory. */
+static int normal_numbers(Word *words, u64 n, const LoomAllocator *from) {
+  const Template *t = template_table + NORMAL_TEMPLATE;
+  double symbols[MOST_SYMBOLS] = {0};
+  u64 half = n / 2;
+  u32 at[64], slots[SLOTS] = {0};
+  Graph g;
+  clear(&g, sizeof g);
+  g.pool.from = *from, symbols[AXIS_SYMBOLS] = (double)half;
+  Word *first_half = take(&g.pool, half * sizeof(Word)), *second_half = take(&g.pool, half * sizeof(Word));
+  g.values = take(&g.pool, (t->count + 2) * sizeof(Value));
+  int has_room = first_half && second_half && g.values;
+  for (u64 k = 0; has_room && k < half; k++) {
+    first_half[k].f = (float)(words[2 * k].u >> 8), second_half[k].f = (float)(words[2 * k + 1].u >> 8);
+  }
+  if (has_room) {
+    slots[SLOT_X] = add_source(&g, KIND_F32, 1, &half, first_half);
+    slots[SLOT_TARGET] = add_source(&g, KIND_F32, 1, &half, second_half);
+    has_room = instantiate(&g, t, 0, t->count, symbols, slots, at);
+    u32 ends[2] = {at[t->ends[0]], at[t->ends[1]]};
+    has_room = has_room && plan(&g, ends, 2);
+    if (has_room) run_graph(&g);
+    for (u64 k = 0; has_room && k < half; k++)
+      words[2 * k] = g.values[ends[0]].data[k], words[2 * k + 1] = g.values[ends[1]].data[k];
+  }
+  give_back(&g.pool);
+  return has_room;
+}
+
 /* First weights: src/loom/nn/layers/registry.py, Key. */
 static int draw_own(LoomNet *net, const Own *own, const double *symbols, Word *to, u64 size, u32 number) {
   double reach = evaluated(own->reach, symbols);
@@ -50,19 +79,17 @@ static int draw_own(LoomNet *net, const Own *own, const double *symbols, Word *t
   }
   Pool pool = {net->pool.from, 0, 0};
   u64 many = (size + 3) & ~(u64)3;
-  u32 *words = take(&pool, many * 4);
-  Word *numbers = take(&pool, many * 4);
-  if (words && numbers) {
-    random_words(net->document.seed, STREAM_OF_WEIGHTS, number, 0, words, many);
-    if (own->start == START_NORMAL) {
-      normal_numbers(words, &numbers->f, many);
-      for (u64 k = 0; k < size; k++) to[k].f = numbers[k].f * (float)reach;
-    } else {
-      for (u64 k = 0; k < size; k++) to[k].f = ((float)(words[k] >> 8) * 0x1p-24f * 2 - 1) * (float)reach;
-    }
+  Word *words = take(&pool, many * sizeof(Word));
+  int has_room = words != 0;
+  if (has_room) random_words(net->document.seed, STREAM_OF_WEIGHTS, number, 0, &words->u, many);
+  if (has_room && own->start == START_NORMAL) {
+    has_room = normal_numbers(words, many, &net->pool.from);
+    for (u64 k = 0; has_room && k < size; k++) to[k].f = words[k].f * (float)reach;
+  } else if (has_room) {
+    for (u64 k = 0; k < size; k++) to[k].f = ((float)(words[k].u >> 8) * 0x1p-24f * 2 - 1) * (float)reach;
   }
   give_back(&pool);
-  return words && numbers;
+  return has_room;
 }
 
 static int draw_weights(LoomNet *net) {
