@@ -23,8 +23,9 @@ __all__ = ["export"]
 def export(
     context: typer.Context,
     network: Annotated[
-        list[Path], typer.Argument(metavar="MODEL...", help="Models or documents, for one library; or FILE.py:NAME.")
-    ],
+        list[Path] | None,
+        typer.Argument(metavar="MODEL...", help="Models or documents, for one library; or FILE.py:NAME."),
+    ] = None,
     to: Annotated[str, typer.Option("--to", help="c, wasm, npm, onnx, python, ...: one or several.")] = "c",
     out: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("build"),
     name: Annotated[str | None, typer.Option("--name", help="Prefix of functions and files, else the file's.")] = None,
@@ -55,6 +56,9 @@ def export(
         int | None, typer.Option("--length", help="Of onnx: tokens of a sample, else any number.")
     ] = None,
     opset: Annotated[int | None, typer.Option("--opset", help="Of onnx, else 21.")] = None,
+    library: Annotated[
+        bool, typer.Option("--library", help="Write libloom, which makes and trains any document, and no model.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="In place of files that no export wrote, or that were changed.")
     ] = False,
@@ -67,6 +71,9 @@ def export(
     Example: loom export net.json --to c,rust --out build --data digits --epochs 3
     """
     asked = _Asked(_kinds(to), target, cast("Optimize | None", optimize), overwrite)
+    if library or not network:
+        _export_library(context, network, out, asked, library, json)
+        return
     if asked.kinds == ["onnx"]:
         size = _size(batch) if _is_given(context, "batch") else None
         _to_onnx(context, network, out, _OnnxSettings(name, size, length, opset, overwrite), json)
@@ -148,6 +155,31 @@ def _deliver(writers: list[tuple[Callable[[Path], Export], Path]], sources: list
 
     files = [Path(str(source).partition(".py:")[0] + ".py") if ".py:" in str(source) else source for source in sources]
     return deliver_together(writers, overwrite=asked.overwrite, sources=files)
+
+
+def _export_library(
+    context: typer.Context, network: list[Path] | None, out: Path, asked: _Asked, is_asked: bool, json: bool
+) -> None:
+    """Write libloom, which takes any document, and print what was written."""
+    from loom.cli.inputs.output import print_json
+    from loom.core.errors import ArgumentError
+    from loom.export.library import export_library
+
+    if not is_asked:
+        raise ArgumentError("loom export", "no model is named", expected="MODEL, or --library", got="neither",
+                            remedy="Name a document, a model or FILE.py:NAME; or write --library")  # fmt: skip
+    _require_no(str(network[0]) if network else None, "--library", "a model")
+    others = ["to", "name", "batch", "data", "shape", "threads", "length", "opset", *_OF_TRAINING]
+    _require_not_given(context, others, "--library")
+    made = export_library(out, target=asked.target or "x86_64-linux", optimize=asked.optimize or "speed",
+                          overwrite=asked.overwrite)  # fmt: skip
+    if json:
+        print_json({"files": [str(p) for p in made.files], "templates": made.templates, "rows": made.rows,
+                    "kernels": made.kernels, "code_nbytes": made.code_nbytes})  # fmt: skip
+        return
+    for path in made.files:
+        typer.echo(f"{path}  {path.stat().st_size:,} bytes")
+    typer.echo(f"{made.templates} templates of {made.rows:,} rows, {made.kernels} kernels")
 
 
 @dataclass(frozen=True, slots=True)

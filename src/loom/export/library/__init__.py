@@ -89,10 +89,11 @@ def _write(folder: Path, target: str, optimize: Optimize) -> LibraryExport:
         archive = folder / "libloom_kernels.a"
         _run(["ar", "rcsD", archive, *objects])
         code = sum(path.stat().st_size for path in objects)
-    source, header = folder / "libloom.c", folder / "libloom.h"
+    source, header, example = (folder / name for name in ("libloom.c", "libloom.h", "main.c"))
     source.write_text(library_source(tables, levels), encoding="utf-8")
-    header.write_text(_machine_text("libloom.h"), encoding="utf-8")
-    written = [source, header, archive]
+    for path in (header, example):
+        path.write_text(_machine_text(path.name), encoding="utf-8")
+    written = [source, header, example, archive]
     if target == "x86_64-linux" and shutil.which("gcc"):
         shared = folder / "libloom.so"
         _run(["gcc", *FLAGS, "-shared", "-s", source, archive, "-o", shared])

@@ -52,7 +52,7 @@ static int read_name(Error *error, Document *d, Text layer, const Step *here, u6
   *name.at = 0;
   for (u64 k = 0; k < i && value; k++)
     if (same_text(d->layer[k].name, l->name))
-      return problem(error, LOOM_DOCUMENT, &at, "another layer is called", value, 0, 0);
+      return problem(error, LOOM_DOCUMENT, &at, "another layer is called %", value, 0, 0);
   return 1;
 }
 
@@ -92,7 +92,7 @@ static int read_layer(Error *error, Document *d, Text value, const Step *here, u
   if (!l->kind) {
     for (u32 k = 0; k < OTHER_KINDS; k++)
       if (is_text(type, other_kinds[k])) return absent(error, &type_at, "the library has not this kind of layer");
-    return problem(error, LOOM_DOCUMENT, &type_at, "unknown layer type", type, 0, 0);
+    return problem(error, LOOM_DOCUMENT, &type_at, "unknown layer type %", type, 0, 0);
   }
   if (!read_fields(error, field_table + l->kind->first_field, l->kind->fields, node_keys, value, here, l->fields)) return 0;
   l->is_frozen = l->fields[l->kind->frozen] != 0;

@@ -98,15 +98,18 @@ static void put_path(Out *out, const Step *step) {
   }
 }
 
-/* Notes a problem; always 0. got: a value of the document, or NULL; name: what the problem's text ends with, or NULL. */
+/* Notes a problem; always 0. name: what stands for % in the text, or NULL; got: a value of the document, or NULL. */
 static int problem(Error *error, int code, const Step *at, const char *what, Text name, const char *expected, Text got) {
   Out path = {error->path, error->path, error->path + sizeof error->path - 1, 0};
   Out text = {error->text, error->text, error->text + sizeof error->text - 1, 0};
   if (error->code == LOOM_DOCUMENT || (error->code && code == LOOM_ABSENT)) return 0;
   error->code = code;
   put_path(&path, at), *path.at = 0;
-  put_path(&text, at), put_text(&text, ": "), put_text(&text, what);
-  if (name) put(&text, ' '), put_shown(&text, name);
+  put_path(&text, at), put_text(&text, ": ");
+  for (; *what; what++) {
+    if (*what == '%' && name) put_shown(&text, name);
+    else put(&text, *what);
+  }
   if (expected) put_text(&text, ": expected "), put_text(&text, expected);
   if (got) put_text(&text, expected ? ", got " : ": got "), put_brief(&text, got);
   *text.at = 0;
@@ -136,7 +139,7 @@ static int examined(Error *error, Text value, const Step *here) {
   if (*value == '{') {
     for (Text key = first(value); key; key = next_key(key))
       for (Text other = next_key(key); other; other = next_key(other))
-        if (same_strings(key, other)) return problem(error, LOOM_DOCUMENT, here, "key occurs more than once:", key, 0, 0);
+        if (same_strings(key, other)) return problem(error, LOOM_DOCUMENT, here, "key % occurs more than once", key, 0, 0);
     for (Text key = first(value); key; key = next_key(key)) {
       Step within = at_key(here, key);
       if (!examined(error, value_of(key), &within)) return 0;
@@ -213,7 +216,7 @@ static int read_field(Error *error, const Field *f, Text value, const Step *here
       if (*value != '"') return wrong(error, here, f->expected, value);
       *out = number = name_number(f, value);
       if (number >= 0) return 1;
-      return problem(error, LOOM_DOCUMENT, here, f->rule == RULE_CHOICE ? "unknown name" : "unknown dtype", value, 0, 0);
+      return problem(error, LOOM_DOCUMENT, here, f->rule == RULE_CHOICE ? "unknown name %" : "unknown dtype %", value, 0, 0);
     case RULE_TEXT:
       return *value == '"' && characters_of(value) <= f->high ? 1 : wrong(error, here, f->expected, value);
     case RULE_FREE: return *value == '{' ? 1 : wrong(error, here, f->expected, value);
@@ -238,7 +241,7 @@ static int read_fields(Error *error, const Field *fields, int count, const char 
     int known = is_among(key, besides) || is_among(key, ignored);
     for (int i = 0; i < count && !known; i++) known = is_text(key, fields[i].name);
     Step within = at_key(here, key);
-    if (!known) return problem(error, LOOM_DOCUMENT, &within, "unknown key", key, 0, 0);
+    if (!known) return problem(error, LOOM_DOCUMENT, &within, "unknown key %", key, 0, 0);
   }
   for (int i = 0; i < count; i++) {
     Text value = member(object, fields[i].name);
