@@ -23,14 +23,17 @@ from loom.core.symbols import Expression, Size, expression_of, is_symbolic
 from loom.export.library.templates import Symbols, Template, record_template, symbol_of_axis
 from loom.nn.layers.registry import Context, ForwardPass, Key, init
 from loom.nn.spec.base.fields import ValueField, value_fields
-from loom.nn.spec.base.layer import LAYERS, Layer
+from loom.nn.spec.base.layer import LAYERS, Layer, Shape
 from loom.nn.spec.base.meaning import INDEPENDENT, NEITHER, NUMBERS, Meaning, NumberKind, probabilities
 from loom.nn.spec.base.problems import Place, Problem, Reading
 from loom.nn.spec.base.rules import Choice, Flag, Real, Whole
+from loom.nn.spec.layers.nested import Residual, Sequential
 from loom.nn.spec.layers.norm import BatchNorm
 from loom.tensor import Tensor
+from loom.tensor.record.graph import NodeKind, TensorOp, make
+from loom.tensor.record.vjps import derivative
 
-__all__ = ["COVERED", "MOST_AXES", "Check", "Kind", "Option", "OwnArray", "Variant", "kinds_of_layers"]
+__all__ = ["COVERED", "MOST_AXES", "Check", "Kind", "Option", "OwnArray", "Variant", "added_meanings", "kinds_of_layers"]
 
 MOST_AXES = 4
 """Axes of a sample that templates are recorded for."""
@@ -42,12 +45,14 @@ class Covered:
 
     ``members``: of a field of names those that are there, else all; ``leaves``: fields that are refused where a
     document has them; ``least_axes``: of a sample, of a kind that samples of none are nothing for.
+    ``holds``: "chain" or "added" of a kind whose ``layers`` give its output, or what is added to its input.
     """
 
     special: Mapping[str, tuple[float, ...]]
     members: Mapping[str, tuple[str, ...]]
     leaves: tuple[str, ...] = ()
     least_axes: int = 0
+    holds: str = ""
 
 
 _ALL = Covered({}, {})
@@ -62,6 +67,8 @@ COVERED: dict[str, Covered] = {
     "dropout": Covered({"rate": (0.0,)}, {}),
     "flatten": Covered({}, {}, (), 1),
     "swiglu": Covered({}, {}, ("lora",)),
+    "sequential": Covered({}, {}, (), 0, "chain"),
+    "residual": Covered({}, {}, (), 0, "added"),
     "softmax": Covered(
         {"temperature": (1.0,)},
         {"variant": ("standard", "temperature", "gumbel")},
@@ -133,6 +140,7 @@ class Kind:
     variants: tuple[Variant, ...]
     least_axes: int
     takes_statistics: bool
+    holds: str
 
 
 def kinds_of_layers() -> list[Kind]:
@@ -148,7 +156,7 @@ def _kind(name: str, covered: Covered) -> Kind:
     variants = [_variant(name, fields, options, chosen, axes) for chosen in choices for axes in range(MOST_AXES + 1)
                 if axes >= covered.least_axes]  # fmt: skip
     return Kind(name, fields, covered.leaves, options, tuple(_checks(name, fields, covered)), tuple(variants),
-                covered.least_axes, issubclass(config, BatchNorm))  # fmt: skip
+                covered.least_axes, issubclass(config, BatchNorm), covered.holds)  # fmt: skip
 
 
 def _options(name: str, fields: tuple[ValueField, ...], covered: Covered) -> Iterator[Option]:
@@ -182,8 +190,51 @@ def _config(name: str, fields: tuple[ValueField, ...], options: tuple[Option, ..
             told |= {f.name: option.special[choice]} if choice < len(option.special) else {}
         else:
             told[f.name] = bool(choice)
+    if COVERED[name].holds:
+        told["layers"] = (_Held(),)
     known = {k: v for k, v in told.items() if not (k == "alpha" and name == "softmax")}
     return LAYERS[name](**known)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held(Layer):
+    """Stands for the layers that a layer holds."""
+
+    meaning: Meaning = NUMBERS
+
+    def infer(self, shape: Shape, place: Place) -> Shape | None:
+        return shape
+
+    def means(self, shape: Shape, given: Meaning) -> Meaning:
+        return self.meaning
+
+
+PART = TensorOp("part", NodeKind.KERNEL)
+"""What the layers held make of their input: rows of their own take its place."""
+PART_GRADIENT = TensorOp("part_gradient", NodeKind.KERNEL)
+"""The gradient of that input, of the gradient of what they give."""
+
+
+@derivative(PART)
+def _part(node: Any, g: Any) -> list[Any]:
+    return [make(PART_GRADIENT, [g], node.inputs[0].shape, g.dtype)]
+
+
+class _HoldingContext(Context):
+    """Records what a layer holds as one node."""
+
+    def part(self, config: Layer, x: Tensor, key: str) -> Tensor:
+        """Record the layers held, of which there is one here, under ``layers.0``."""
+        assert isinstance(config, _Held), key
+        assert key == "layers.0"
+        return make(PART, [x], x.shape, x.dtype)
+
+
+def added_meanings() -> list[int]:
+    """Return what the sum of an input and of what is made of it means, by the kinds of both."""
+    kinds = tuple(NumberKind)
+    made = [Residual(layers=(_Held(meaning=inner),)).means((3,), given) for given in _GIVEN for inner in _GIVEN]
+    return [kinds.index(each.kind) for each in made]
 
 
 def _sample(symbols: Symbols, axes: int) -> tuple[Size, ...]:
@@ -239,7 +290,7 @@ def _record(config: Layer, shape: tuple[Size, ...], symbols: Symbols, *, trainin
         tensors=own, names={"layer": tuple(arrays)}, inputs={"x": x}, dtype=f32, device=None,  # type: ignore[arg-type]
         seed=0, training=training, step=tensor.input("step", (), "u32"), frozen=frozen,
     )  # fmt: skip
-    y = Context("layer", record).run(config, x)
+    y = (_HoldingContext if isinstance(config, (Residual, Sequential)) else Context)("layer", record).run(config, x)
     ends = {"y": y}
     if not training:
         return ends

@@ -16,13 +16,13 @@ from loom.export.c.levels import Compiled
 from loom.export.c.tables import choice_of_levels
 from loom.export.c.text import quote, table
 from loom.export.library.kernels import FIXED, tile_of
-from loom.export.library.layers import MOST_AXES, Check, Kind, Option, OwnArray, Variant
+from loom.export.library.layers import MOST_AXES, Check, Kind, Option, OwnArray, Variant, added_meanings
 from loom.export.library.templates import BATCH, Row, Template
 from loom.export.library.training import KINDS, LOSS_NAMES, LossTemplate, OptimizerRow
 from loom.formats.json_text import brief
 from loom.nn.base.random import RandomStream
 from loom.nn.spec.base.fields import ValueField, value_fields
-from loom.nn.spec.base.layer import LAYERS
+from loom.nn.spec.base.layer import LAYERS, LayerRule
 from loom.nn.spec.base.rules import Choice, Element, Flag, Free, Name, Real, Several, Text, Whole
 from loom.nn.spec.network import Input, NetworkSpec
 from loom.nn.train.losses import CHANCE_LOSSES, PADDING
@@ -34,13 +34,14 @@ _TOLD = ("number", "symbol", "add", "sub", "mul", "div", "floordiv", "min", "rou
 _OPERATIONS = (
     "input", "number", "coordinate", "random_words", "same", "broadcast", "permute", "reshape", "unbroadcast", "matmul",
     "fold_sum", "fold_max", "add", "sub", "mul", "div", "neg", "abs", "relu", "max", "min", "gt", "ge", "lt", "le", "eq",
-    "ne", "select", "or", "and", "shr", "convert",
+    "ne", "select", "or", "and", "shr", "convert", "part", "part_gradient",
 )  # fmt: skip
 """What the machine does itself, by number; functions of compiled kernels follow."""
 _VIEWS = ("route", "detach")
 _OF_FLOATS = frozenset(("add", "sub", "mul", "div", "neg", "abs", "relu", "max", "min", "matmul", "fold_sum", "fold_max"))
 _SLOTS = ("x", "gradient", "target", "rate", "loss", "step")
 _MOST_OWN = 8
+_HOLDS = ("", "chain", "added")
 _LENGTHS = ("own", "kept", "power")
 
 
@@ -164,6 +165,8 @@ class LibraryTables:
             kind, high = "RULE_TEXT", rule.longest
         elif isinstance(rule, Free):
             kind = "RULE_FREE"
+        elif isinstance(rule, Several) and isinstance(rule.each, LayerRule):
+            kind, low = "RULE_LAYERS", rule.least
         elif isinstance(rule, Several) and isinstance(rule.each, Whole):
             kind, low, high, each = "RULE_SIZES", rule.each.low, rule.each.high, rule.each.expected
         elif isinstance(rule, Several) and isinstance(rule.each, Text):
@@ -188,7 +191,7 @@ class LibraryTables:
         lists["variant"] += [self._variant(v) for v in kind.variants]
         frozen = next(n for n, f in enumerate(kind.fields) if f.name == "frozen")
         cells = [quote(kind.name), starts[0], len(kind.fields), starts[1], len(kind.options), starts[2],
-                 len(kind.checks), starts[3], kind.least_axes, frozen, int(kind.takes_statistics)]  # fmt: skip
+                 len(kind.checks), starts[3], kind.least_axes, frozen, int(kind.takes_statistics), _HOLDS.index(kind.holds)]  # fmt: skip
         lists["kind"].append("{" + ", ".join(map(str, cells)) + "}")
 
     def _option(self, option: Option, f: ValueField | None) -> str:
@@ -260,6 +263,7 @@ class LibraryTables:
             table("char *const", "name_table", names), table("char *const", "other_kinds", others),
             table("char *const", "loss_names", losses), table("u8", "is_of_chances", chances),
             table("int", "meant_loss", [str(n) for n in meant]),
+            table("u8", "added_meaning", [str(n) for n in added_meanings()]),
             _kernel_tables(levels),
         ])  # fmt: skip
 

@@ -167,7 +167,7 @@ def _numbers(node: Node, where: str) -> tuple[int, ...]:
         return ()
     if node.attributes and name not in ("route", "same"):
         raise _strange(node, where, f"attributes {node.attributes}")
-    if node.op.kind is NodeKind.KERNEL and name not in ("matmul", "unbroadcast"):
+    if node.op.kind is NodeKind.KERNEL and name not in ("matmul", "unbroadcast", "part", "part_gradient"):
         raise _strange(node, where, "a kernel of its own")
     return ()
 

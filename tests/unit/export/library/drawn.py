@@ -60,18 +60,45 @@ def _document(rng: Any, kinds: tuple[str, ...]) -> dict[str, Any]:
     shape = [_size(rng, 150 if axes == 1 else 40 // axes) for _ in range(axes)]
     layers: list[dict[str, Any]] = []
     document = {"format": "loom/1", "seed": int(rng.integers(0, 2**63)), "input": {"shape": shape}, "layers": layers}
-    for _ in range(int(rng.integers(1, 6))):
-        at = tuple(shape) if not layers else parse(document).shapes()[f"layers.{len(layers) - 1}"]
-        layers.append(_layer(rng, str(rng.choice(kinds)), at))
+    layers += _chain(rng, kinds, tuple(shape), int(rng.integers(1, 6)), 2)
     if rng.random() < 0.7:
         layers.append({"type": "dense", "output_size": _size(rng, 12)})
     return document
 
 
-def _layer(rng: Any, kind: str, shape: tuple[int, ...]) -> dict[str, Any]:
+def _shape_after(layers: list[dict[str, Any]], shape: tuple[int, ...]) -> tuple[int, ...]:
+    made = parse({"format": "loom/1", "input": {"shape": list(shape)}, "layers": layers})
+    return made.shapes()[made.outputs[0]]
+
+
+def _chain(rng: Any, kinds: tuple[str, ...], shape: tuple[int, ...], count: int, depth: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for _ in range(count):
+        at = _shape_after(found, shape) if found else shape
+        found.append(_layer(rng, kinds, str(rng.choice(kinds)), at, depth))
+    return found
+
+
+def _held(rng: Any, kinds: tuple[str, ...], kind: str, shape: tuple[int, ...], depth: int) -> list[dict[str, Any]]:
+    """Return the layers that one holds; those that are added to its input keep the shape."""
+    plain = tuple(k for k in kinds if not COVERED[k].holds)
+    made = _chain(rng, kinds if depth else plain, shape, int(rng.integers(1, 4)), depth - 1)
+    if COVERED[kind].holds == "chain":
+        return made
+    after = _shape_after(made, shape)
+    if after[:-1] == shape[:-1] and len(after) == len(shape):
+        return made if after == shape else [*made, {"type": "stitch", "output_size": shape[-1]}]
+    return [{"type": "activation", "function": "mish"}, {"type": "dense", "output_size": shape[-1]}]
+
+
+def _layer(rng: Any, kinds: tuple[str, ...], kind: str, shape: tuple[int, ...], depth: int) -> dict[str, Any]:
     """Return a layer with any of its fields, such that it fits what comes before."""
     covered, found = COVERED[kind], {"type": kind}
+    if covered.holds:
+        found["layers"] = _held(rng, kinds, kind, shape, depth)
     for f in value_fields(LAYERS[kind]):
+        if f.name == "layers":
+            continue
         if f.name in covered.leaves or (f.default is not MISSING and rng.random() < 0.5):
             continue
         if isinstance(f.rule, Choice):

@@ -10,14 +10,20 @@ typedef struct {
   char name[128];
   Word *own[MOST_OWN];
   u64 own_size[MOST_OWN];
-  u32 number; /* of its first weight among all */
-  u64 place;  /* in the list */
+  u32 number;         /* of its first weight among all */
+  u32 own_number;     /* of its first array, states too, among all */
+  u64 own_offset;     /* numbers of all arrays before */
+  u32 end, last_part; /* after the layers that it holds; the last one of its own */
+  u32 before;         /* the layer before in its list, NO_LAYER of the first */
+  u64 place;          /* in the list */
 } Layer;
+
+enum { NO_LAYER = 0x7fffffff };
 
 typedef struct {
   u64 seed, batch_size, input_shape[MOST_RANK];
   int input_rank;
-  u32 layers;
+  u32 layers, last; /* of all, those that are held too; the last one of the network's own */
   Layer *layer;
   Text text, classes;
 } Document;
@@ -25,6 +31,7 @@ typedef struct {
 enum { MOST_LAYERS = 10000 };
 
 static const char *const node_keys[] = {"type", "name", "inputs", "cell", 0};
+static const char *const held_keys[] = {"type", 0};
 
 static double elements_of(const u64 *shape, int rank) {
   double total = 1;
@@ -80,11 +87,31 @@ static int variant_number(const Kind *kind, const double *fields) {
   return found * (MOST_AXES + 1 - kind->least_axes);
 }
 
-static int read_layer(Error *error, Document *d, Text value, const Step *here, u64 i) {
-  Layer *l = d->layer + i;
-  Step type_at = at_plain(here, "type");
+static int read_layer(Error *error, Document *d, Text value, const Step *here, u32 above, u64 place);
+
+/* Reads the layers that a layer holds; they stand after it. */
+static int read_held(Error *error, Document *d, Text list, const Step *here, u32 above) {
+  Step layers_at = at_plain(here, "layers");
+  u64 place = 0;
+  u32 before = NO_LAYER;
+  for (Text each = first(list); each; each = next(each), place++) {
+    Step at = at_index(&layers_at, place);
+    u32 own = d->layers;
+    if (!read_layer(error, d, each, &at, above, place)) return 0;
+    d->layer[own].before = before;
+    d->layer[above].last_part = before = own;
+  }
+  d->layer[above].end = d->layers;
+  return 1;
+}
+
+/* Reads a layer of the network's list, or (above: not NO_LAYER) one that is held. */
+static int read_layer(Error *error, Document *d, Text value, const Step *here, u32 above, u64 place) {
+  u32 own = d->layers++;
+  Layer *l = d->layer + own;
+  Step type_at = at_plain(here, "type"), ref_at = at_plain(here, "$ref");
+  l->end = own + 1, l->place = place;
   if (*value != '{') return wrong(error, here, "a layer object", value);
-  Step ref_at = at_plain(here, "$ref");
   if (member(value, "$ref")) return absent(error, &ref_at, "the library has no shared layers");
   Text type = member(value, "type");
   if (!type || *type != '"') return problem(error, LOOM_DOCUMENT, type ? &type_at : here, "a layer has no type", 0, 0, type);
@@ -94,14 +121,24 @@ static int read_layer(Error *error, Document *d, Text value, const Step *here, u
       if (is_text(type, other_kinds[k])) return absent(error, &type_at, "the library has not this kind of layer");
     return problem(error, LOOM_DOCUMENT, &type_at, "unknown layer type %", type, 0, 0);
   }
-  if (!read_fields(error, field_table + l->kind->first_field, l->kind->fields, node_keys, value, here, l->fields)) return 0;
-  l->is_frozen = l->fields[l->kind->frozen] != 0;
-  int number = variant_number(l->kind, l->fields);
+  const Kind *kind = l->kind;
+  if (above != NO_LAYER) {
+    Out name = {l->name, l->name, l->name + sizeof l->name - 1, 0};
+    put_text(&name, d->layer[above].name), put_text(&name, ".layers."), put_whole(&name, place), *name.at = 0;
+    if (name.full) return absent(error, here, "the library has no names so long");
+  }
+  if (!read_fields(error, field_table + kind->first_field, kind->fields, above == NO_LAYER ? node_keys : held_keys, value, here,
+                   l->fields))
+    return 0;
+  if (above != NO_LAYER && d->layer[above].is_frozen) l->fields[kind->frozen] = 1;
+  l->is_frozen = l->fields[kind->frozen] != 0;
+  if (kind->holds && !read_held(error, d, member(value, "layers"), here, own)) return 0;
+  int number = variant_number(kind, l->fields);
   if (number < 0) {
     l->kind = 0;
     return absent(error, here, "the library has not these options of the layer");
   }
-  l->variant = variant_table + l->kind->first_variant + number; /* of the fewest axes */
+  l->variant = variant_table + kind->first_variant + number; /* of the fewest axes */
   if (l->variant->problem && l->variant->is_of_fields) {
     Step at = at_plain(here, l->variant->problem_key);
     return problem(error, LOOM_DOCUMENT, &at, l->variant->problem, 0, 0, 0);
@@ -117,12 +154,38 @@ static int too_large(Error *error, const Step *here, const char *what, Text got)
   return problem(error, LOOM_DOCUMENT, here, what, 0, "at most 1099511627776 elements", got);
 }
 
-/* Shapes, arrays and meaning of a layer after the one before. */
-static int fit_layer(Error *error, Document *d, u64 i, const Step *here, u32 *arrays) {
-  Layer *l = d->layer + i, *before = i ? l - 1 : 0;
+/* What a layer is given: shape and meaning. */
+typedef struct { u64 shape[MOST_RANK], width; int rank, meaning; } Given_;
+
+static int fit_layer(Error *error, Document *d, u32 i, const Step *here, u32 *arrays, Given_ *given);
+
+/* Fits the layers that a layer holds, and what is made of theirs. */
+static int fit_held(Error *error, Document *d, Layer *l, const Step *here, u32 *arrays, const Given_ *given) {
+  Step layers_at = at_plain(here, "layers");
+  Given_ inner;
+  copy(&inner, given, sizeof inner);
+  for (u32 i = (u32)(l - d->layer) + 1; i < l->end; i = d->layer[i].end) {
+    Step at = at_index(&layers_at, d->layer[i].place);
+    if (!fit_layer(error, d, i, &at, arrays, &inner)) return 0;
+  }
+  if (l->kind->holds == HOLDS_ADDED) {
+    int same = inner.rank == given->rank;
+    for (int a = 0; a < inner.rank && same; a++) same = inner.shape[a] == given->shape[a];
+    if (!same) return problem(error, LOOM_DOCUMENT, here, "what is added has another shape than the input", 0, 0, 0);
+    inner.meaning = added_meaning[given->meaning * 4 + inner.meaning], inner.width = 0;
+  }
+  l->out_rank = inner.rank, l->meaning = inner.meaning, l->width = inner.width;
+  copy(l->out_shape, inner.shape, sizeof l->out_shape);
+  return 1;
+}
+
+/* Shapes, arrays and meaning of a layer; *given becomes what it gives. */
+static int fit_layer(Error *error, Document *d, u32 i, const Step *here, u32 *arrays, Given_ *given) {
+  Layer *l = d->layer + i;
   const Kind *kind = l->kind;
-  l->in_rank = before ? before->out_rank : d->input_rank;
-  copy(l->in_shape, before ? before->out_shape : d->input_shape, sizeof l->in_shape);
+  if (!kind) return 0; /* told already */
+  l->in_rank = given->rank;
+  copy(l->in_shape, given->shape, sizeof l->in_shape);
   if (l->in_rank > MOST_AXES) return absent(error, here, "the library has no samples of so many axes"), 0;
   if (l->in_rank < kind->least_axes) return absent(error, here, "the library has no samples of so few axes"), 0;
   l->variant += l->in_rank - kind->least_axes;
@@ -141,6 +204,12 @@ static int fit_layer(Error *error, Document *d, u64 i, const Step *here, u32 *ar
     if (l->fields[check->field] != NOT_GIVEN && l->fields[check->field] != met)
       return problem(error, LOOM_DOCUMENT, &at, check->what, 0, 0, 0);
   }
+  if (kind->holds) {
+    if (!fit_held(error, d, l, here, arrays, given)) return 0;
+    given->rank = l->out_rank, given->meaning = l->meaning, given->width = l->width;
+    copy(given->shape, l->out_shape, sizeof given->shape);
+    return 1;
+  }
   l->out_rank = v->rank;
   double wide = 1;
   for (int a = 0; a < v->rank; a++) {
@@ -156,9 +225,10 @@ static int fit_layer(Error *error, Document *d, u64 i, const Step *here, u32 *ar
     if (size > 1099511627776.0) return too_large(error, here, own->too_large, 0);
     l->own_size[k] = (u64)size;
   }
-  int given = before ? before->meaning : MEANING_NUMBERS;
-  l->meaning = v->meaning[given];
-  l->width = v->width[given] < 0 ? (before ? before->width : 0) : size_told(v->width[given], l->symbols);
+  l->meaning = v->meaning[given->meaning];
+  l->width = v->width[given->meaning] < 0 ? given->width : size_told(v->width[given->meaning], l->symbols);
+  given->rank = l->out_rank, given->meaning = l->meaning, given->width = l->width;
+  copy(given->shape, l->out_shape, sizeof given->shape);
   return 1;
 }
 
@@ -186,7 +256,7 @@ static int read_input(Error *error, Document *d, Text top) {
 }
 
 static int check_classes(Error *error, const Document *d) {
-  const Layer *last = d->layer + d->layers - 1;
+  const Layer *last = d->layer + d->last;
   Step here = at_plain(0, "classes");
   u64 size = last->out_rank ? last->out_shape[last->out_rank - 1] : 1;
   if (!d->classes || !first(d->classes)) return 1;
@@ -212,15 +282,22 @@ static int read_header(Error *error, Document *d, Text top) {
   return 1;
 }
 
+/* Objects in a text at most: there are no more layers. */
+static u64 braces_of(Text list) {
+  u64 total = 0;
+  for (Text end = after(list); list < end; list++) total += *list == '{';
+  return total;
+}
+
 static int read_layers(Error *error, Document *d, Text list, Pool *pool) {
   Step layers_at = at_plain(0, "layers");
   u64 count = length_of(list), i = 0;
-  u32 arrays = 0;
+  u32 arrays = 0, before = NO_LAYER;
   if (*list != '[' || !count) return wrong(error, &layers_at, "a list of at least one layer", list);
   if (count > MOST_LAYERS) return problem(error, LOOM_DOCUMENT, &layers_at, "the network has too many layers", 0, 0, 0);
-  d->layer = take(pool, count * sizeof(Layer)), d->layers = (u32)count;
+  d->layer = take(pool, (count + braces_of(list)) * sizeof(Layer));
   if (!d->layer) return put_failure(error, LOOM_MEMORY, "no memory for the layers"), 0;
-  for (Text each = first(list); each; each = next(each), i++) {
+  for (Text each = first(list); each; each = next(each), i++) { /* names stand together until layers are read */
     Step here = at_index(&layers_at, i);
     if (!read_name(error, d, each, &here, i)) return 0;
   }
@@ -229,17 +306,25 @@ static int read_layers(Error *error, Document *d, Text list, Pool *pool) {
     if (same_text(d->layer[i].name, "input"))
       return problem(error, LOOM_DOCUMENT, &here, "a network input is called 'input' as well", 0, 0, 0);
   }
+  Layer *names = take(pool, count * sizeof(Layer));
+  if (!names) return put_failure(error, LOOM_MEMORY, "no memory for the layers"), 0;
+  for (i = 0; i < count; i++) copy(names[i].name, d->layer[i].name, sizeof names[i].name);
   i = 0;
   for (Text each = first(list); each; each = next(each), i++) {
     Step here = at_index(&layers_at, i);
-    d->layer[i].place = i;
-    if (!read_layer(error, d, each, &here, i)) return 0;
+    Layer *l = d->layer + d->layers;
+    copy(l->name, names[i].name, sizeof l->name), l->before = before, before = d->last = d->layers;
+    if (!read_layer(error, d, each, &here, NO_LAYER, i)) return 0;
   }
   if (elements_of(d->input_shape, d->input_rank) > 1099511627776.0)
     return too_large(error, 0, "the input 'input' is too large", 0);
-  for (i = 0; i < count; i++) {
-    Step here = at_index(&layers_at, i);
-    if (!d->layer[i].kind || !fit_layer(error, d, i, &here, &arrays)) return 0;
+  Given_ given;
+  clear(&given, sizeof given);
+  given.rank = d->input_rank, given.meaning = MEANING_NUMBERS;
+  copy(given.shape, d->input_shape, sizeof given.shape);
+  for (u32 k = 0; k < d->layers; k = d->layer[k].end) {
+    Step here = at_index(&layers_at, d->layer[k].place);
+    if (!fit_layer(error, d, k, &here, &arrays, &given)) return 0;
   }
   return check_classes(error, d);
 }

@@ -57,13 +57,21 @@ static int set_number(Graph *g, Value *v, const double *symbols) {
   return 1;
 }
 
+/* What puts the layers that a layer holds in the place of their row: of an input its output, of a gradient the input's. */
+typedef struct { int (*put)(void *about, int is_backward, u32 given, u32 *made); void *about; } Inner;
+
 /* Adds rows `from` to `to` of a template; slots: values of its inputs; at: where its rows are. 0: no memory. */
-static int instantiate(Graph *g, const Template *t, u32 from, u32 to, const double *symbols, const u32 *slots, u32 *at) {
+static int instantiate(Graph *g, const Template *t, u32 from, u32 to, const double *symbols, const u32 *slots, u32 *at,
+                       const Inner *inner) {
   for (u32 k = from; k < to; k++) {
     const Node *n = node_table + t->first + k;
     Value v;
     if (n->op == OP_INPUT) {
       at[k] = slots[n->number];
+      continue;
+    }
+    if (n->op == OP_PART || n->op == OP_PART_GRADIENT) {
+      if (!inner->put(inner->about, n->op == OP_PART_GRADIENT, at[n->in[0]], at + k)) return 0;
       continue;
     }
     clear(&v, sizeof v);

@@ -34,7 +34,7 @@ static int failure(LoomNet *net, int code, const char *what) { return put_failur
 
 static u64 input_size(const LoomNet *net) { return (u64)elements_of(net->document.input_shape, net->document.input_rank); }
 
-static const Layer *last_layer(const LoomNet *net) { return net->document.layer + net->document.layers - 1; }
+static const Layer *last_layer(const LoomNet *net) { return net->document.layer + net->document.last; }
 
 static u64 output_size(const LoomNet *net) {
   const Layer *l = last_layer(net);
@@ -59,7 +59,7 @@ static int normal_numbers(Word *words, u64 n, const LoomAllocator *from) {
   if (has_room) {
     slots[SLOT_X] = add_source(&g, KIND_F32, 1, &half, first_half);
     slots[SLOT_TARGET] = add_source(&g, KIND_F32, 1, &half, second_half);
-    has_room = instantiate(&g, t, 0, t->count, symbols, slots, at);
+    has_room = instantiate(&g, t, 0, t->count, symbols, slots, at, 0);
     u32 ends[2] = {at[t->ends[0]], at[t->ends[1]]};
     has_room = has_room && plan(&g, ends, 2);
     if (has_room) run_graph(&g);
@@ -93,9 +93,11 @@ static int draw_own(LoomNet *net, const Own *own, const double *symbols, Word *t
 }
 
 static int draw_weights(LoomNet *net) {
+  u32 number = 0;
   for (u32 i = 0; i < net->document.layers; i++) {
     Layer *l = net->document.layer + i;
     const Variant *v = l->variant;
+    l->own_number = number, l->own_offset = net->weight_numbers, number += (u32)(v->weights + v->states);
     for (int k = 0; k < v->weights + v->states; k++) {
       l->own[k] = take(&net->pool, l->own_size[k] * sizeof(Word));
       if (!l->own[k]) return 0;
@@ -178,7 +180,7 @@ static int add_update(LoomNet *net, Net_Program *p, const Layer *l, int k, u64 o
     slots[FIRST_KEPT_SLOT + i] = add_source(&p->g, KIND_F32, rank, shape, net->kept[i] + offset);
     slots[FIRST_POWER_SLOT + i] = add_source(&p->g, KIND_F32, 0, shape, net->powers + i);
   }
-  if (!instantiate(&p->g, t, 0, t->count, symbols, slots, at)) return 0;
+  if (!instantiate(&p->g, t, 0, t->count, symbols, slots, at, 0)) return 0;
   p->new_own[number] = at[t->ends[0]];
   for (int i = 0; i < 2; i++) {
     if (has_kept(t, i)) p->new_kept[2 * number + (u32)i] = at[t->ends[2 + i]];
@@ -194,27 +196,83 @@ static u32 numbers_of_own(const LoomNet *net) {
   return total;
 }
 
-static int add_forward(LoomNet *net, Net_Program *p, Placed *placed, u32 step) {
-  u32 x = p->x;
-  for (u32 i = 0; i < net->document.layers; i++) {
-    const Layer *l = net->document.layer + i;
-    const Variant *v = l->variant;
-    const Template *t = template_table + (p->is_training ? v->training : v->inference);
-    double symbols[MOST_SYMBOLS];
-    symbols_of(l, p->samples, symbols);
-    placed[i].at = take(&p->g.pool, t->count * sizeof(u32));
-    if (!placed[i].at) return 0;
-    placed[i].slots[SLOT_X] = x, placed[i].slots[SLOT_STEP] = step;
-    for (int k = 0; k < v->weights + v->states; k++) {
-      const Own *own = own_table + v->first_own + k;
-      u64 shape[MOST_RANK] = {0};
-      for (int a = 0; a < own->rank; a++) shape[a] = size_told(own->shape[a], symbols);
-      placed[i].slots[FIRST_OWN_SLOT + k] = add_source(&p->g, KIND_F32, own->rank, shape, l->own[k]);
-    }
-    if (!instantiate(&p->g, t, 0, t->forward, symbols, placed[i].slots, placed[i].at)) return 0;
-    x = placed[i].at[t->ends[0]];
+/* What is needed while layers are joined: `at` is the layer whose held ones are asked for. */
+typedef struct {
+  LoomNet *net;
+  Net_Program *p;
+  Placed *placed;
+  u32 step, *ends, count, at;
+} Joining;
+
+static int add_layer(Joining *j, u32 i, u32 x, u32 *y);
+static int add_layer_backward(Joining *j, u32 i, u32 gradient, u32 *before);
+
+static int put_held(void *about, int is_backward, u32 given, u32 *made) {
+  Joining *j = about;
+  u32 own = j->at;
+  const Layer *all = j->net->document.layer;
+  *made = given;
+  if (is_backward) {
+    for (u32 i = all[own].last_part; i != NO_LAYER; i = all[i].before)
+      if (!add_layer_backward(j, i, *made, made)) return 0;
+  } else {
+    for (u32 i = own + 1; i < all[own].end; i = all[i].end)
+      if (!add_layer(j, i, *made, made)) return 0;
   }
-  p->y = x;
+  j->at = own;
+  return 1;
+}
+
+static int add_layer(Joining *j, u32 i, u32 x, u32 *y) {
+  Net_Program *p = j->p;
+  const Layer *l = j->net->document.layer + i;
+  const Variant *v = l->variant;
+  const Template *t = template_table + (p->is_training ? v->training : v->inference);
+  Inner inner = {put_held, j};
+  Placed *placed = j->placed + i;
+  double symbols[MOST_SYMBOLS];
+  symbols_of(l, p->samples, symbols);
+  placed->at = take(&p->g.pool, t->count * sizeof(u32));
+  if (!placed->at) return 0;
+  placed->slots[SLOT_X] = x, placed->slots[SLOT_STEP] = j->step;
+  for (int k = 0; k < v->weights + v->states; k++) {
+    const Own *own = own_table + v->first_own + k;
+    u64 shape[MOST_RANK] = {0};
+    for (int a = 0; a < own->rank; a++) shape[a] = size_told(own->shape[a], symbols);
+    placed->slots[FIRST_OWN_SLOT + k] = add_source(&p->g, KIND_F32, own->rank, shape, l->own[k]);
+  }
+  j->at = i;
+  if (!instantiate(&p->g, t, 0, t->forward, symbols, placed->slots, placed->at, &inner)) return 0;
+  *y = placed->at[t->ends[0]];
+  return 1;
+}
+
+/* Adds the gradients of a layer and the updates of its weights; ends are gathered. */
+static int add_layer_backward(Joining *j, u32 i, u32 gradient, u32 *before) {
+  Net_Program *p = j->p;
+  const Layer *l = j->net->document.layer + i;
+  const Variant *v = l->variant;
+  const Template *t = template_table + v->training;
+  Inner inner = {put_held, j};
+  Placed *placed = j->placed + i;
+  double symbols[MOST_SYMBOLS];
+  u32 update_at[256];
+  symbols_of(l, p->samples, symbols);
+  placed->slots[SLOT_GRADIENT] = gradient;
+  j->at = i;
+  if (!instantiate(&p->g, t, t->forward, t->count, symbols, placed->slots, placed->at, &inner)) return 0;
+  *before = placed->at[t->ends[1]];
+  u64 offset = l->own_offset;
+  for (int k = 0; k < v->weights + v->states; offset += l->own_size[k++]) {
+    u32 number = l->own_number + (u32)k;
+    if (t->ends[2 + k] < 0 || (l->is_frozen && k < v->weights)) continue;
+    u32 end = placed->at[t->ends[2 + k]];
+    if (k >= v->weights) p->new_own[number] = end;
+    else if (!add_update(j->net, p, l, k, offset, end, placed->slots[FIRST_OWN_SLOT + k], number, update_at)) return 0;
+    j->ends[j->count++] = p->new_own[number];
+    for (u32 kept = 2 * number; kept < 2 * number + 2; kept++)
+      if (p->new_kept[kept]) j->ends[j->count++] = p->new_kept[kept];
+  }
   return 1;
 }
 
@@ -228,38 +286,8 @@ static int add_loss(LoomNet *net, Net_Program *p, u32 *gradient) {
   symbols[BATCH_SYMBOL] = (double)p->samples;
   for (int a = 0; a < last->out_rank; a++) symbols[AXIS_SYMBOLS + a] = (double)last->out_shape[a];
   slots[SLOT_X] = p->y, slots[SLOT_TARGET] = p->target;
-  if (!instantiate(&p->g, t, 0, t->count, symbols, slots, at)) return 0;
+  if (!instantiate(&p->g, t, 0, t->count, symbols, slots, at, 0)) return 0;
   p->loss = at[t->ends[0]], *gradient = at[t->ends[1]];
-  return 1;
-}
-
-/* Adds gradients, layer by layer from the last, and the updates; ends are gathered. */
-static int add_backward(LoomNet *net, Net_Program *p, Placed *placed, u32 gradient, u32 *ends, u32 *count) {
-  u64 offset = net->weight_numbers;
-  u32 number = numbers_of_own(net);
-  for (u32 i = net->document.layers; i-- > 0;) {
-    const Layer *l = net->document.layer + i;
-    const Variant *v = l->variant;
-    const Template *t = template_table + v->training;
-    double symbols[MOST_SYMBOLS];
-    u32 update_at[256];
-    symbols_of(l, p->samples, symbols);
-    placed[i].slots[SLOT_GRADIENT] = gradient;
-    if (!instantiate(&p->g, t, t->forward, t->count, symbols, placed[i].slots, placed[i].at)) return 0;
-    gradient = placed[i].at[t->ends[1]];
-    for (int k = v->weights + v->states; k-- > 0;) {
-      number--, offset -= l->own_size[k];
-      if (t->ends[2 + k] < 0 || (l->is_frozen && k < v->weights)) continue;
-      u32 end = placed[i].at[t->ends[2 + k]];
-      if (k >= v->weights) p->new_own[number] = end;
-      else if (!add_update(net, p, l, k, offset, end, placed[i].slots[FIRST_OWN_SLOT + k], number, update_at)) return 0;
-      ends[(*count)++] = p->new_own[number];
-      for (u32 kept = 2 * number; kept < 2 * number + 2; kept++)
-        if (p->new_kept[kept]) ends[(*count)++] = p->new_kept[kept];
-    }
-  }
-  for (int i = 0; i < 2; i++)
-    if (p->new_powers[i]) ends[(*count)++] = p->new_powers[i];
   return 1;
 }
 
@@ -267,7 +295,7 @@ static int make_program(LoomNet *net, Net_Program *p) {
   const Document *d = &net->document;
   const Layer *last = last_layer(net);
   u64 shape[MOST_RANK], room = values_of(net, p->is_training, p->form, p->is_training ? optimizer_table : 0, 0);
-  u32 owns = numbers_of_own(net), gradient = 0, count = 0;
+  u32 owns = numbers_of_own(net), gradient = 0;
   Placed *placed = take(&p->g.pool, d->layers * sizeof *placed);
   u32 *ends = take(&p->g.pool, (3 * (u64)owns + 4) * sizeof *ends);
   p->new_own = take(&p->g.pool, ((u64)owns + 1) * sizeof(u32)), p->new_kept = take(&p->g.pool, 2 * ((u64)owns + 1) * sizeof(u32));
@@ -286,12 +314,18 @@ static int make_program(LoomNet *net, Net_Program *p) {
     p->target = add_source(&p->g, classes ? KIND_I32 : KIND_F32, last->out_rank + !classes, shape, p->targets);
   }
   u32 step = add_source(&p->g, KIND_U32, 0, shape, net->step);
-  if (!add_forward(net, p, placed, step)) return 0;
-  ends[count++] = p->y;
+  Joining j = {net, p, placed, step, ends, 0, 0};
+  p->y = p->x;
+  for (u32 i = 0; i < d->layers; i = d->layer[i].end)
+    if (!add_layer(&j, i, p->y, &p->y)) return 0;
+  ends[j.count++] = p->y;
   if (p->form >= 0 && !add_loss(net, p, &gradient)) return 0;
-  if (p->form >= 0) ends[count++] = p->loss;
-  if (p->is_training && !add_backward(net, p, placed, gradient, ends, &count)) return 0;
-  return plan(&p->g, ends, count);
+  if (p->form >= 0) ends[j.count++] = p->loss;
+  for (u32 i = p->is_training ? d->last : NO_LAYER; i != NO_LAYER; i = d->layer[i].before)
+    if (!add_layer_backward(&j, i, gradient, &gradient)) return 0;
+  for (int i = 0; i < 2; i++)
+    if (p->new_powers[i]) ends[j.count++] = p->new_powers[i];
+  return plan(&p->g, ends, j.count);
 }
 
 /* The program for so many samples; NULL if there is no memory. */

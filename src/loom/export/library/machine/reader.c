@@ -220,6 +220,8 @@ static int read_field(Error *error, const Field *f, Text value, const Step *here
     case RULE_TEXT:
       return *value == '"' && characters_of(value) <= f->high ? 1 : wrong(error, here, f->expected, value);
     case RULE_FREE: return *value == '{' ? 1 : wrong(error, here, f->expected, value);
+    case RULE_LAYERS: /* which the caller reads */
+      return *value == '[' && length_of(value) >= f->low ? 1 : wrong(error, here, f->expected, value);
     case RULE_SIZES: case RULE_TEXTS: return read_list(error, f, value, here);
     default: return absent(error, here, "the library has not this key");
   }

@@ -4,7 +4,7 @@ typedef struct { u8 op; uint16_t a, b; double value; } Told;
 typedef struct { u8 op, kind, inputs, rank; u8 in[3]; uint16_t shape[MOST_RANK]; u32 number; int16_t told; } Node;
 typedef struct { u32 first; uint16_t forward, count; int16_t ends[2 + MOST_OWN], powers[2]; } Template;
 
-enum { RULE_WHOLE, RULE_REAL, RULE_FLAG, RULE_CHOICE, RULE_ELEMENT, RULE_TEXT, RULE_FREE, RULE_SIZES, RULE_TEXTS, RULE_LEFT };
+enum { RULE_WHOLE, RULE_REAL, RULE_FLAG, RULE_CHOICE, RULE_ELEMENT, RULE_TEXT, RULE_FREE, RULE_SIZES, RULE_TEXTS, RULE_LEFT, RULE_LAYERS };
 #define NOT_GIVEN (-1e300)
 typedef struct {
   const char *name;
@@ -33,6 +33,7 @@ typedef struct {
   u8 weights, states, meaning[4];
   int16_t width[4], training, inference; /* templates */
 } Variant;
+enum { HOLDS_NOTHING, HOLDS_CHAIN, HOLDS_ADDED };
 typedef struct {
   const char *name;
   uint16_t first_field;
@@ -42,7 +43,7 @@ typedef struct {
   uint16_t first_check;
   u8 checks;
   u32 first_variant;
-  u8 least_axes, frozen, takes_statistics;
+  u8 least_axes, frozen, takes_statistics, holds;
 } Kind;
 
 typedef struct { u8 loss, probabilities, classes, axes; int16_t form; } LossForm;
