@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from loom import tensor
-from loom.core.symbols import Setting, Size, evaluate, expression_of, is_symbolic, lower, root, single
+from loom.core.numbers import Setting, Size, evaluate, expression_of, is_symbolic, lower, root, single
 
 NAMES = ("a", "b", "c")
 
@@ -53,7 +53,13 @@ def test_an_expression_tells_the_number_at_other_values() -> None:
 def test_settings_are_rounded_as_numbers_are(rate: float) -> None:
     symbol = Setting(rate, ("symbol", "rate"))
     told = (1 - symbol, single(symbol), 1.0 - single(symbol), root(6.0 / symbol), round(symbol * 2.0**32))
-    plain = (1 - rate, float(np.float32(rate)), 1.0 - float(np.float32(rate)), math.sqrt(6.0 / rate), round(rate * 2**32))
+    plain = (
+        1 - rate,
+        float(np.float32(rate)),
+        1.0 - float(np.float32(rate)),
+        math.sqrt(6.0 / rate),
+        round(rate * 2**32),
+    )
     assert [*map(float, told)] == [*map(float, plain)]
     assert [evaluate(expression_of(each), {"rate": rate}) for each in told] == [*map(float, plain)]
 

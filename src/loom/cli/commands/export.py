@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["export"]
 
 
+_MODELS = "Models or documents, for one library; or FILE.py:NAME."
+
+
 def export(
     context: typer.Context,
-    network: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="MODEL...", help="Models or documents, for one library; or FILE.py:NAME."),
-    ] = None,
+    network: Annotated[list[Path] | None, typer.Argument(metavar="MODEL...", help=_MODELS)] = None,
     to: Annotated[str, typer.Option("--to", help="c, wasm, npm, onnx, python, ...: one or several.")] = "c",
     out: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("build"),
     name: Annotated[str | None, typer.Option("--name", help="Prefix of functions and files, else the file's.")] = None,
@@ -47,7 +47,7 @@ def export(
     keep: Annotated[
         Path | None, typer.Option("--samples", help="Folder for them, as x.bin and target.bin; trains a copy.")
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the order of samples, else the document's.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the order, else the document's.")] = None,
     clip_norm: Annotated[float | None, typer.Option("--clip-norm", help="The largest norm of all gradients.")] = None,
     patience: Annotated[int | None, typer.Option("--patience", help="Epochs without gain before it stops.")] = None,
     shape: Annotated[list[str] | None, typer.Option("--shape", help="Of an ONNX input: image=1x3x224x224.")] = None,
@@ -88,9 +88,8 @@ def export(
     _require_no(",".join(shape) if shape else None, "--shape", "what is no model of ONNX")
     settings: dict[str, Any] = {}
     if data is not None:
-        settings = {"epochs": epochs, "learning_rate": rate, "optimizer": optimizer, "schedule": schedule, "clip_norm": clip_norm,
-                    "patience": patience}  # fmt: skip
-        told = {"loss": loss, "batch_size": batch_size, "seed": seed}
+        settings = {"epochs": epochs, "learning_rate": rate, "optimizer": optimizer, "schedule": schedule}
+        told = {"clip_norm": clip_norm, "patience": patience, "loss": loss, "batch_size": batch_size, "seed": seed}
         settings |= {key: value for key, value in told.items() if value is not None}
     else:
         _require_not_given(context, _OF_TRAINING, "an export that does not train: --data is missing")
@@ -115,7 +114,9 @@ def _freeze(
     asked, net = context.params, open_network(path, "cpu")
     samples = held_out = None
     if asked["data"] is not None:
-        samples, held_out = divide(*samples_for(net, asked["data"], learn_names=True), hold_out, settings.get("seed", net.spec.seed))
+        samples, held_out = divide(
+            *samples_for(net, asked["data"], learn_names=True), hold_out, settings.get("seed", net.spec.seed)
+        )
     found = freeze(
         net,
         name=asked["name"] if asked["name"] and len(asked["network"]) == 1 else _prefix(path),
@@ -166,16 +167,29 @@ def _export_library(
     from loom.export.library import export_library
 
     if not is_asked:
-        raise ArgumentError("loom export", "no model is named", expected="MODEL, or --library", got="neither",
-                            remedy="Name a document, a model or FILE.py:NAME; or write --library")  # fmt: skip
+        raise ArgumentError(
+            "loom export",
+            "no model is named",
+            expected="MODEL, or --library",
+            got="neither",
+            remedy="Name a document, a model or FILE.py:NAME; or write --library",
+        )
     _require_no(str(network[0]) if network else None, "--library", "a model")
     others = ["to", "name", "batch", "data", "shape", "threads", "length", "opset", *_OF_TRAINING]
     _require_not_given(context, others, "--library")
-    made = export_library(out, target=asked.target or "x86_64-linux", optimize=asked.optimize or "speed",
-                          overwrite=asked.overwrite)  # fmt: skip
+    made = export_library(
+        out, target=asked.target or "x86_64-linux", optimize=asked.optimize or "speed", overwrite=asked.overwrite
+    )
     if json:
-        print_json({"files": [str(p) for p in made.files], "templates": made.templates, "rows": made.rows,
-                    "kernels": made.kernels, "code_nbytes": made.code_nbytes})  # fmt: skip
+        print_json(
+            {
+                "files": [str(p) for p in made.files],
+                "templates": made.templates,
+                "rows": made.rows,
+                "kernels": made.kernels,
+                "code_nbytes": made.code_nbytes,
+            }
+        )
         return
     for path in made.files:
         typer.echo(f"{path}  {path.stat().st_size:,} bytes")

@@ -59,7 +59,9 @@ def train(
     ] = False,
     names: Annotated[str | None, typer.Option("--names", help="Of the classes, in their order: a,b,...")] = None,
     hold_out: Annotated[float, typer.Option("--hold-out", help="Share of samples to test with.")] = 0.2,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the order of samples, else the document's.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Of the order of samples, else the document's.")
+    ] = None,
     clip_norm: Annotated[float | None, typer.Option("--clip-norm", help="The largest norm of all gradients.")] = None,
     compute: _Compute = None,
     precision: _Precision = None,

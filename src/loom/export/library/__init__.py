@@ -23,10 +23,10 @@ from loom.export.c.build import platform_of
 from loom.export.c.levels import Compiled, Optimize, compile_levels, objects_of
 from loom.export.c.text import source_text
 from loom.export.delivery import Export, deliver
-from loom.export.library.kernels import FrozenKernels
-from loom.export.library.layers import kinds_of_layers
-from loom.export.library.tables import LibraryTables, tables_of
-from loom.export.library.training import loss_templates, meant_losses, normal_template, optimizer_rows
+from loom.export.library.layervariants import kinds_of_layers
+from loom.export.library.losstemplates import loss_meanings, loss_templates, normal_template, optimizer_rows
+from loom.export.library.machinekernels import FrozenKernels
+from loom.export.library.machinetables import LibraryTables, tables_of
 from loom.kernels.functions import FUNCTIONS
 
 __all__ = ["LibraryExport", "export_library", "library_source"]
@@ -35,9 +35,20 @@ _BEFORE = ("common.c", "abi/number.c", "sha.c", "abi/json.c")
 """Sources that exports of single networks have as well."""
 _TYPES = ("types.c",)
 _MACHINE = (
-    "memory.c", "expressions.c", "launch.c", "graph.c", "maps.c", "run.c", "reader.c", "document.c", "network.c",
-    "training.c", "files.c", "calls.c", "texts.c",
-)  # fmt: skip
+    "memory.c",
+    "expressions.c",
+    "launch.c",
+    "graph.c",
+    "maps.c",
+    "run.c",
+    "reader.c",
+    "document.c",
+    "network.c",
+    "training.c",
+    "files.c",
+    "calls.c",
+    "texts.c",
+)
 FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden")
 """How a C compiler has to compile the source: nothing of floats may be contracted."""
 
@@ -104,8 +115,12 @@ def _write(folder: Path, target: str, optimize: Optimize) -> LibraryExport:
 def _run(command: Sequence[object]) -> None:
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise StateError("loom.export, library", f"{command[0]} failed", got=done.stderr[-2000:],
-                         remedy="Report it, or build libloom.c yourself")  # fmt: skip
+        raise StateError(
+            "loom.export, library",
+            f"{command[0]} failed",
+            got=done.stderr[-2000:],
+            remedy="Report it, or build libloom.c yourself",
+        )
 
 
 @cache
@@ -125,18 +140,20 @@ def library_tables() -> LibraryTables:
 
 def library_source(tables: LibraryTables, levels: Sequence[Compiled]) -> str:
     """Return the C source of the library, in one file, for the compiled levels of a platform."""
-    return "\n".join([
-        f"/* libloom, written by loom export --library. Build: gcc {' '.join(FLAGS)} -shared libloom.c "
-        "libloom_kernels.a -o libloom.so */",
-        '#pragma GCC visibility push(default)\n#include "libloom.h"\n#pragma GCC visibility pop',
-        tables.defines(),
-        *(source_text(name) for name in _BEFORE[:1]),
-        "typedef int64_t i64;",
-        *(source_text(name) for name in _BEFORE[1:]),
-        *map(_machine_text, _TYPES),
-        tables.text(meant_losses(), levels),
-        *map(_machine_text, _MACHINE),
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f"/* libloom, written by loom export --library. Build: gcc {' '.join(FLAGS)} -shared libloom.c "
+            "libloom_kernels.a -o libloom.so */",
+            '#pragma GCC visibility push(default)\n#include "libloom.h"\n#pragma GCC visibility pop',
+            tables.defines(),
+            *(source_text(name) for name in _BEFORE[:1]),
+            "typedef int64_t i64;",
+            *(source_text(name) for name in _BEFORE[1:]),
+            *map(_machine_text, _TYPES),
+            tables.text(loss_meanings(), levels),
+            *map(_machine_text, _MACHINE),
+        ]
+    )
 
 
 def _machine_text(name: str) -> str:

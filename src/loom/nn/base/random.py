@@ -15,8 +15,8 @@ import numpy as np
 
 from loom import tensor
 from loom.core.dtype import f32, i32
+from loom.core.numbers import lower
 from loom.core.philox import philox
-from loom.core.symbols import lower
 from loom.tensor import Tensor
 
 __all__ = ["RandomStream", "gumbels", "keep_mask", "normal_pair", "normals", "uniforms"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.core.symbols import root
+from loom.core.numbers import root
 from loom.nn.layers.activation import activate, gain
 from loom.nn.layers.adapters import AdaptedWeight
 from loom.nn.layers.registry import Context, Key, Weights, layer, zeros

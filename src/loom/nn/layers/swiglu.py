@@ -6,9 +6,9 @@ axis keeps its size.
 
 from __future__ import annotations
 
-from loom.core.symbols import root
 from typing import Any
 
+from loom.core.numbers import root
 from loom.nn.layers.activation import activate
 from loom.nn.layers.dense import linear
 from loom.nn.layers.registry import Context, Key, Weights, layer, zeros

@@ -20,7 +20,7 @@ from loom import tensor
 from loom.core.dtype import DType, f32, f64
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.late.dataclass import dataclass
-from loom.core.symbols import single
+from loom.core.numbers import single
 from loom.nn.train.scalars import flag, real
 from loom.tensor import Tensor
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from loom.core.dtype import u32
 from loom.core.errors import ArgumentError
-from loom.core.symbols import is_symbolic
+from loom.core.numbers import is_symbolic
 from loom.kernels.precisions import FULL
 from loom.schedules.axis import rows_along
 from loom.tensor.arrays.tensor import Tensor
@@ -204,7 +204,7 @@ VJPS.update({
 
 
 UNBROADCAST = TensorOp("unbroadcast", NodeKind.KERNEL)
-"""The sum over what a broadcast repeats, in a template: itself where nothing is repeated, else what is recorded below."""
+"""The sum over what a broadcast repeats, in a template: itself where nothing is repeated, else as recorded below."""
 
 
 @derivative(views.BROADCAST)

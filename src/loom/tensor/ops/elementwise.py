@@ -15,8 +15,8 @@ from loom.core.dtype import DType, bool_, dtype_of, f32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import is_scalar
 from loom.core.late import late
+from loom.core.numbers import Setting, Size
 from loom.core.promotion import as_float, promote
-from loom.core.symbols import Setting, Size
 from loom.ir.ops import OPS, Accepts
 from loom.kernels.functions import EXACT, FUNCTIONS, function
 from loom.kernels.maps.nest import Number, number

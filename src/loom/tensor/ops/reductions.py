@@ -15,7 +15,7 @@ from typing import Any
 from loom.core.dtype import DType, i64, u32
 from loom.core.errors import EmptyError
 from loom.core.given import flag
-from loom.core.symbols import is_symbolic
+from loom.core.numbers import is_symbolic
 from loom.kernels.maps.nest import number
 from loom.kernels.types import extreme_type, kinds, read_type, wide_type
 from loom.schedules.axis import rows_along

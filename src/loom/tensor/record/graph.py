@@ -22,8 +22,8 @@ from loom.core.arrays import MOST_AXES
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, ShapeError, StateError
 from loom.core.late.dataclass import dataclass
+from loom.core.numbers import plain
 from loom.core.process.forks import hold_over_forks
-from loom.core.symbols import plain
 from loom.runtime.memory.storage import Storage
 from loom.runtime.port.device import Device
 from loom.runtime.port.elements import Sized

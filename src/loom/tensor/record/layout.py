@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from loom.core.late.dataclass import dataclass
-from loom.core.symbols import is_symbolic
+from loom.core.numbers import is_symbolic
 
 __all__ = ["StridedLayout", "broadcast_shapes", "row_major"]
 

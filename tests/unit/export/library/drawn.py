@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.export.library.layers import COVERED
+from loom.export.library.layervariants import COVERED
 from loom.nn.spec import NetworkSpec, NumberKind, parse
 from loom.nn.spec.base.fields import value_fields
 from loom.nn.spec.base.layer import LAYERS
@@ -133,7 +133,9 @@ def _with_samples(rng: Any, document: dict[str, Any], spec: NetworkSpec) -> Draw
         losses += ["cross_entropy"] * 3 if out[-1] > 1 and fits else []
         losses += ["next_token"] if out[-1] > 1 and meaning.kind is not NumberKind.INDEPENDENT and fits else []
     loss = str(rng.choice(losses))
-    if loss == "next_token" or (loss in ("cross_entropy", "binary_cross_entropy") and out[-1] > 1 and rng.random() < 0.6):
+    if loss == "next_token" or (
+        loss in ("cross_entropy", "binary_cross_entropy") and out[-1] > 1 and rng.random() < 0.6
+    ):
         y = rng.integers(0, out[-1], (samples, *out[:-1])).astype(np.int32)
         if loss == "next_token":
             y[rng.random(y.shape) < 0.2] = -100

@@ -18,7 +18,7 @@ _RELEASE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_siz
 
 
 class Allocator(ctypes.Structure):
-    _fields_ = [("allocate", _ALLOCATE), ("release", _RELEASE), ("user", ctypes.c_void_p)]  # noqa: RUF012
+    _fields_ = [("allocate", _ALLOCATE), ("release", _RELEASE), ("user", ctypes.c_void_p)]
 
 
 class Heap:

@@ -20,8 +20,40 @@ GOOD = {
     "layers": [{"type": "dense", "output_size": 5, "activation": "tanh"}, {"type": "layer_norm", "epsilon": 0.1},
                {"type": "dense", "output_size": 3}],
 }  # fmt: skip
-STRANGE: list[Any] = [None, True, -1, 0, 1, 2.5, 1e3, 10**12, 10**30, 1e300, "", "relu", "x" * 70, "é'\n", [], [1], {}, {"a": 1}]
-KEYS = ["type", "output_size", "activation", "bias", "epsilon", "seed", "format", "colour", "a b", "name", "frozen", "norm_size"]
+STRANGE: list[Any] = [
+    None,
+    True,
+    -1,
+    0,
+    1,
+    2.5,
+    1e3,
+    10**12,
+    10**30,
+    1e300,
+    "",
+    "relu",
+    "x" * 70,
+    "é'\n",
+    [],
+    [1],
+    {},
+    {"a": 1},
+]
+KEYS = [
+    "type",
+    "output_size",
+    "activation",
+    "bias",
+    "epsilon",
+    "seed",
+    "format",
+    "colour",
+    "a b",
+    "name",
+    "frozen",
+    "norm_size",
+]
 
 
 def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -54,27 +86,39 @@ def damage(seed: int) -> Any:
     return document
 
 
-def compare(document: Any) -> str:
-    """Compare what both say of a document; return the code."""
-    text = document if isinstance(document, bytes) else json.dumps(document).encode()
-    problem = None
+def _problem(text: bytes) -> Any:
+    """Return the first problem that Python tells, None for a sound document."""
     try:
         parse(text)
     except SpecError as error:
-        problem = error.problems[0]
+        return error.problems[0]
+    return None
+
+
+def _refusal(text: bytes) -> NativeError | None:
     heap = Heap()
     try:
         NativeNet(text, heap).free()
     except NativeError as error:
+        return error
+    finally:
         assert heap.held == 0
-        assert error.code in ("DOCUMENT", "ABSENT"), error
-        if error.code == "DOCUMENT":
-            assert problem is not None, error
-            assert error.path == problem.path, problem
-            _same_words(error.text, problem)
-        return error.code
-    assert problem is None, problem
-    return "OK"
+    return None
+
+
+def compare(document: Any) -> str:
+    """Compare what both say of a document; return the code."""
+    text = document if isinstance(document, bytes) else json.dumps(document).encode()
+    problem, refusal = _problem(text), _refusal(text)
+    if refusal is None:
+        assert problem is None, problem
+        return "OK"
+    assert refusal.code in ("DOCUMENT", "ABSENT"), refusal
+    if refusal.code == "DOCUMENT":
+        assert problem is not None, refusal
+        assert refusal.path == problem.path, problem
+        _same_words(refusal.text, problem)
+    return refusal.code
 
 
 def _same_words(text: str, problem: Any) -> None:

@@ -1,4 +1,4 @@
-"""Layers begin with a handle of their own on what they are given: their uses of it join before others' (numerics, 5)."""
+"""Layers begin with a handle of their own on what they are given: their uses of it join before others'."""
 
 from __future__ import annotations
 
@@ -49,9 +49,7 @@ def test_the_last_user_is_added_first_and_a_layer_joins_its_own() -> None:
     assert _sum_text(tensor.grad(x + use(entry), [x], seed=seed)[0], names) == "(skip + ((c + b) + a))"
 
 
-@pytest.mark.parametrize(
-    ("rows", "axes_summed"), [(1, [(5 * 143,)]), (2, [(143,), (5,)])], ids=["one row", "two rows"]
-)
+@pytest.mark.parametrize(("rows", "axes_summed"), [(1, [(5 * 143,)]), (2, [(143,), (5,)])], ids=["one row", "two rows"])
 def test_axes_of_length_1_part_nothing(rows: int, axes_summed: list[tuple[int]]) -> None:
     x = np.random.default_rng(3).standard_normal((5, 1, 143)).astype(np.float32)
     many = np.repeat(x, rows, 1)

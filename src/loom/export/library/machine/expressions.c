@@ -1,4 +1,4 @@
-/* Expressions of sizes and settings: src/loom/core/symbols.py computes the same, in doubles. */
+/* Expressions of sizes and settings: src/loom/core/numbers.py computes the same, in doubles. */
 
 /* Symbols: the batch, axes of a sample, fields of the layer. */
 enum { BATCH_SYMBOL, AXIS_SYMBOLS, FIELD_SYMBOLS = 16, MOST_SYMBOLS = 48 };

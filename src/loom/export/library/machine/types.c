@@ -1,4 +1,4 @@
-/* Rows of the tables, which src/loom/export/library/tables.py writes. */
+/* Rows of the tables, which src/loom/export/library/machinetables.py writes. */
 
 typedef struct { u8 op; uint16_t a, b; double value; } Told;
 typedef struct { u8 op, kind, inputs, rank; u8 in[3]; uint16_t shape[MOST_RANK]; u32 number; int16_t told; } Node;

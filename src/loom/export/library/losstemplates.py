@@ -1,7 +1,7 @@
 """Losses and optimisers as tables: templates, the options that choose one, and which loss a name means.
 
-Layer: export. Invariant: a loss is that of ``nn.train.losses``, an update that of ``nn.train.updates``; a step whose loss
-is not finite changes nothing, as in ``nn.train.programs``.
+Layer: export. Invariant: a loss is that of ``nn.train.losses``, an update that of ``nn.train.updates``; a step whose
+loss is not finite changes nothing, as in ``nn.train.programs``.
 """
 
 from __future__ import annotations
@@ -15,25 +15,35 @@ from loom import tensor
 from loom.core.dtype import f32, i32
 from loom.core.errors import ArgumentError
 from loom.core.late.dataclass import dataclass
-from loom.export.library.layers import MOST_AXES, Option
-from loom.export.library.templates import Symbols, Template, record_template, symbol_of_axis
+from loom.export.library.layervariants import MOST_AXES, VariantOption
+from loom.export.library.recordtemplates import Symbols, Template, record_template, symbol_of_axis
 from loom.nn.base.random import normal_pair
 from loom.nn.spec.base.meaning import INDEPENDENT, NEITHER, NUMBERS, NumberKind, probabilities
 from loom.nn.train.losses import CHANCE_LOSSES, LOSSES, NEXT_TOKEN, loss_of
 from loom.nn.train.optimizers import OPTIMIZERS, Optimizer
-from loom.nn.train.targets import Output, meant_loss
+from loom.nn.train.targets import Output, interpret_loss
 from loom.nn.train.updates import next_values
 from loom.tensor import Tensor
 
-__all__ = ["KINDS", "LOSS_NAMES", "LossTemplate", "OptimizerRow", "loss_templates", "meant_losses", "normal_template",
-           "optimizer_rows"]  # fmt: skip
+__all__ = [
+    "KINDS",
+    "LOSS_NAMES",
+    "LossTemplate",
+    "OptimizerRow",
+    "loss_meanings",
+    "loss_templates",
+    "normal_template",
+    "optimizer_rows",
+]
 
 LOSS_NAMES = (*(name for name in LOSSES if name != "nll"), NEXT_TOKEN)
 """Losses of networks; ``nll`` has no meaning for their outputs."""
 KINDS = tuple(NumberKind)
 _OF_KIND = {
-    NumberKind.NUMBERS: NUMBERS, NumberKind.INDEPENDENT: INDEPENDENT, NumberKind.NEITHER: NEITHER,
-}  # fmt: skip
+    NumberKind.NUMBERS: NUMBERS,
+    NumberKind.INDEPENDENT: INDEPENDENT,
+    NumberKind.NEITHER: NEITHER,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,7 @@ class OptimizerRow:
 
     name: str
     settings: tuple[tuple[str, float], ...]
-    options: tuple[Option, ...]
+    options: tuple[VariantOption, ...]
     templates: tuple[Template | None, ...]
 
 
@@ -65,7 +75,7 @@ def loss_templates() -> Iterator[LossTemplate]:
     """Yield the losses in all their forms."""
     for number, name in enumerate(LOSS_NAMES):
         for of_probabilities, classes, axes in itertools.product((False, True), (False, True), range(MOST_AXES + 1)):
-            if classes and (name not in CHANCE_LOSSES or not axes) or (name == NEXT_TOKEN and not classes):
+            if (classes and (name not in CHANCE_LOSSES or not axes)) or (name == NEXT_TOKEN and not classes):
                 continue
             if not axes and name in CHANCE_LOSSES:
                 continue
@@ -96,18 +106,23 @@ def normal_template() -> Template:
     return record_template(record, "normal numbers")
 
 
-def meant_losses() -> list[int]:
+def loss_meanings() -> list[int]:
     """Return the number of the loss that is meant, -1 for none: by name, kind of output, whether it is a single number,
     and whether distributions are as wide as the last axis."""
-    return [_meant(name, kind, single=single, fits=fits)
-            for name in LOSS_NAMES for kind in KINDS for single in (False, True) for fits in (False, True)]  # fmt: skip
+    return [
+        _number_of_loss(name, kind, single=single, fits=fits)
+        for name in LOSS_NAMES
+        for kind in KINDS
+        for single in (False, True)
+        for fits in (False, True)
+    ]
 
 
-def _meant(name: str, kind: NumberKind, *, single: bool, fits: bool) -> int:
+def _number_of_loss(name: str, kind: NumberKind, *, single: bool, fits: bool) -> int:
     last = 1 if single else 6
     meaning = _OF_KIND.get(kind, probabilities(last if fits else last + 1))
     try:
-        return LOSS_NAMES.index(meant_loss(name, Output((last,), meaning), "train, y"))
+        return LOSS_NAMES.index(interpret_loss(name, Output((last,), meaning), "train, y"))
     except ArgumentError:
         return -1
 
@@ -124,12 +139,12 @@ _ZERO_IS_NONE = ("momentum", "dampening", "weight_decay")
 def _optimizer(name: str, kind: type[Optimizer]) -> OptimizerRow:
     plain = kind()
     settings = tuple((f.name, float(getattr(plain, f.name))) for f in fields(kind) if f.name != "decay_all")
-    options: list[Option] = []
+    options: list[VariantOption] = []
     for number, (setting, _) in enumerate(settings):
         if isinstance(getattr(plain, setting), bool):
-            options.append(Option(number))
+            options.append(VariantOption(number))
         elif setting in _ZERO_IS_NONE:
-            options.append(Option(number, (), (0.0,)))
+            options.append(VariantOption(number, (), (0.0,)))
     made: list[Template | None] = []
     for chosen in itertools.product(*(range(option.count) for option in options)):
         for decays in (False, True):
@@ -138,16 +153,20 @@ def _optimizer(name: str, kind: type[Optimizer]) -> OptimizerRow:
 
 
 def _template_of(
-    name: str, kind: type[Optimizer], settings: Any, options: list[Option], chosen: tuple[int, ...], decays: bool
+    name: str, kind: type[Optimizer], settings: Any, options: list[VariantOption], chosen: tuple[int, ...], decays: bool
 ) -> Template | None:
     """Return the template of an update; None of settings that have no effect together."""
 
     def make(symbols: Symbols) -> Optimizer:
-        known = {settings[o.field][0]: (bool(c) if not o.special else 0.0) for o, c in zip(options, chosen, strict=True)
-                 if not o.special or c == 0}  # fmt: skip
+        known = {
+            settings[o.field][0]: (bool(c) if not o.special else 0.0)
+            for o, c in zip(options, chosen, strict=True)
+            if not o.special or c == 0
+        }
         floats = [n for n, (setting, _) in enumerate(settings) if setting not in known]
         told = {settings[n][0]: symbols.setting(f"field.{n}") for n in floats}
-        optimizer = kind(**known, **{setting: float(value) for setting, value in told.items()})
+        given: dict[str, Any] = {**known, **{setting: float(value) for setting, value in told.items()}}
+        optimizer = kind(**given)
         for setting, value in told.items():  # which the checks made plain
             object.__setattr__(optimizer, setting, value)
         return optimizer

@@ -12,12 +12,12 @@ from typing import Any
 
 from loom.core.errors import StateError
 from loom.core.late.dataclass import dataclass
-from loom.core.symbols import Expression, Setting, Size, expression_of
+from loom.core.numbers import Expression, Setting, Size, expression_of
 from loom.kernels.precisions import FULL
 from loom.tensor import Tensor
 from loom.tensor.record.graph import Node, NodeKind, ancestors
 
-__all__ = ["BATCH", "Row", "Symbols", "Template", "record_template", "symbol_of_axis"]
+__all__ = ["BATCH", "Symbols", "Template", "TemplateRow", "record_template", "symbol_of_axis"]
 
 _PRIMES = tuple(n for n in range(307, 600) if all(n % d for d in range(2, 25)))
 """Values of sizes: no product of some is a size that a record has of itself."""
@@ -55,7 +55,7 @@ class Symbols:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TemplateRow:
     """A node: its operation, type and operands' rows; sizes are expressions, ``numbers`` what the operation is told.
 
     ``told``: the expression of a constant that is not known yet; None of one that is, whose bits are in ``numbers``.
@@ -73,11 +73,11 @@ class Row:
 class Template:
     """Rows, each after its operands; the first ``forward`` depend on no gradient. ``ends``: name -> row."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[TemplateRow, ...]
     forward: int
     ends: Mapping[str, int]
 
-    def towards(self, end: str) -> tuple[Row, ...]:
+    def towards(self, end: str) -> tuple[TemplateRow, ...]:
         """Return the rows that an end is made of, numbered anew."""
         needed, places = {self.ends[end]}, dict[int, int]()
         for at in reversed(range(len(self.rows))):
@@ -110,8 +110,13 @@ def record_template(record: Callable[[Symbols], Mapping[str, Tensor]], where: st
         pairs = zip(first.rows, second.rows, strict=False)
         at = next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(first.rows), len(second.rows)))
         shown = [str(each.rows[at : at + 1]) for each in (first, second)]
-        raise StateError(f"loom.export, library, {where}", f"row {at} of the record depends on values",
-                         expected=shown[0], got=shown[1], remedy="Keep the expression, or record variants")  # fmt: skip
+        raise StateError(
+            f"loom.export, library, {where}",
+            f"row {at} of the record depends on values",
+            expected=shown[0],
+            got=shown[1],
+            remedy="Keep the expression, or record variants",
+        )
     return first
 
 
@@ -133,20 +138,20 @@ def _operands(node: Node) -> Sequence[Node]:
     return node.inputs[-1:] if node.op.name == "route" else node.inputs
 
 
-def _row(node: Node, places: Mapping[int, int], where: str) -> Row:
+def _row(node: Node, places: Mapping[int, int], where: str) -> TemplateRow:
     inputs = tuple(places[id(each)] for each in _operands(node))
     shape, name = tuple(map(expression_of, node.shape)), node.op.name
     if len(inputs) > MOST_INPUTS:
         raise _strange(node, where, f"{len(inputs)} operands")
     if name == "input":
-        return Row(f"input {node.name}", node.dtype.name, inputs, shape)
+        return TemplateRow(f"input {node.name}", node.dtype.name, inputs, shape)
     if name == "number":
         constant, *told = node.attributes
         if told:
-            return Row(name, node.dtype.name, inputs, shape, (), expression_of(told[0]))
-        return Row(name, node.dtype.name, inputs, shape, (constant.bits,))
+            return TemplateRow(name, node.dtype.name, inputs, shape, (), expression_of(told[0]))
+        return TemplateRow(name, node.dtype.name, inputs, shape, (constant.bits,))
     called = f"fold_{name}" if name in _FOLDS and node.op.kind is NodeKind.KERNEL else name  # a map may be called so
-    return Row(called, node.dtype.name, inputs, shape, _numbers(node, where))
+    return TemplateRow(called, node.dtype.name, inputs, shape, _numbers(node, where))
 
 
 def _numbers(node: Node, where: str) -> tuple[int, ...]:
@@ -173,5 +178,8 @@ def _numbers(node: Node, where: str) -> tuple[int, ...]:
 
 
 def _strange(node: Node, where: str, what: str) -> StateError:
-    return StateError(f"loom.export, library, {where}", f"templates have no {node.op.name} with {what}",
-                      remedy="Teach the machine, or leave the option out")  # fmt: skip
+    return StateError(
+        f"loom.export, library, {where}",
+        f"templates have no {node.op.name} with {what}",
+        remedy="Teach the machine, or leave the option out",
+    )

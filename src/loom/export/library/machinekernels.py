@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 from loom.core.caps import Caps
 from loom.core.dtype import f32
@@ -29,9 +28,18 @@ from loom.runtime.chain.arguments import verified_kernel
 __all__ = ["FIXED", "FrozenKernels", "tile_of"]
 
 FIXED = (
-    "product", "product_transposed", "finish", "sum_rows", "sum_short_rows", "sum_columns", "max_rows",
-    "max_short_rows", "max_columns", "random_words", "sqrt",
-)  # fmt: skip
+    "product",
+    "product_transposed",
+    "finish",
+    "sum_rows",
+    "sum_short_rows",
+    "sum_columns",
+    "max_rows",
+    "max_short_rows",
+    "max_columns",
+    "random_words",
+    "sqrt",
+)
 """Kernels that the machine knows by name; elementary functions follow."""
 _MANY = 1 << 10
 """Rows and columns of the product that a tile is chosen for."""
@@ -63,10 +71,13 @@ def _kernels_for(caps: Caps) -> dict[str, KernelFunction]:
     found = {f"{name}_rows": fold_rows(name, f32, f32, f32) for name in ("sum", "max")}
     found |= {
         f"{name}_{'short_rows' if short else 'columns'}": fold_columns(name, f32, f32, f32, short_rows=short)
-        for name in ("sum", "max") for short in (True, False)
-    }  # fmt: skip
-    products = {f"product{'_transposed' * turned}": multiply_direct(tile, types, transposed=turned, swapped=False)
-                for turned in (False, True)}  # fmt: skip
+        for name in ("sum", "max")
+        for short in (True, False)
+    }
+    products = {
+        f"product{'_transposed' * turned}": multiply_direct(tile, types, transposed=turned, swapped=False)
+        for turned in (False, True)
+    }
     return found | products | {"finish": finish_chunks(f32, f32), "random_words": step_bits().kernel, "sqrt": _roots()}
 
 
@@ -85,5 +96,5 @@ def _roots() -> KernelFunction:
 
 def _require_plain(one: VerifiedKernel) -> None:
     """See that a kernel is called with memory and whole numbers alone."""
-    plain: Any = all(m.data is None for m in one.buffers)
-    assert plain and not one.talks, f"the library calls no kernel with constants, as {one.name} is"
+    assert all(m.data is None for m in one.buffers), f"{one.name} has constants"
+    assert not one.talks, f"{one.name} prints"
