@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["export"]
 
 
+_MODELS = "Models or documents, for one library; or FILE.py:NAME."
+
+
 def export(
     context: typer.Context,
-    network: Annotated[
-        list[Path], typer.Argument(metavar="MODEL...", help="Models or documents, for one library; or FILE.py:NAME.")
-    ],
+    network: Annotated[list[Path] | None, typer.Argument(metavar="MODEL...", help=_MODELS)] = None,
     to: Annotated[str, typer.Option("--to", help="c, wasm, npm, onnx, python, ...: one or several.")] = "c",
     out: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = Path("build"),
     name: Annotated[str | None, typer.Option("--name", help="Prefix of functions and files, else the file's.")] = None,
@@ -46,7 +47,7 @@ def export(
     keep: Annotated[
         Path | None, typer.Option("--samples", help="Folder for them, as x.bin and target.bin; trains a copy.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order of samples.")] = 0,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the order, else the document's.")] = None,
     clip_norm: Annotated[float | None, typer.Option("--clip-norm", help="The largest norm of all gradients.")] = None,
     patience: Annotated[int | None, typer.Option("--patience", help="Epochs without gain before it stops.")] = None,
     shape: Annotated[list[str] | None, typer.Option("--shape", help="Of an ONNX input: image=1x3x224x224.")] = None,
@@ -55,6 +56,9 @@ def export(
         int | None, typer.Option("--length", help="Of onnx: tokens of a sample, else any number.")
     ] = None,
     opset: Annotated[int | None, typer.Option("--opset", help="Of onnx, else 21.")] = None,
+    library: Annotated[
+        bool, typer.Option("--library", help="Write libloom, which makes and trains any document, and no model.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="In place of files that no export wrote, or that were changed.")
     ] = False,
@@ -67,6 +71,9 @@ def export(
     Example: loom export net.json --to c,rust --out build --data digits --epochs 3
     """
     asked = _Asked(_kinds(to), target, cast("Optimize | None", optimize), overwrite)
+    if library or not network:
+        _export_library(context, network, out, asked, library, json)
+        return
     if asked.kinds == ["onnx"]:
         size = _size(batch) if _is_given(context, "batch") else None
         _to_onnx(context, network, out, _OnnxSettings(name, size, length, opset, overwrite), json)
@@ -81,9 +88,9 @@ def export(
     _require_no(",".join(shape) if shape else None, "--shape", "what is no model of ONNX")
     settings: dict[str, Any] = {}
     if data is not None:
-        settings = {"epochs": epochs, "learning_rate": rate, "optimizer": optimizer, "seed": seed, "schedule": schedule,
-                    "clip_norm": clip_norm, "patience": patience}  # fmt: skip
-        settings |= {key: value for key, value in (("loss", loss), ("batch_size", batch_size)) if value is not None}
+        settings = {"epochs": epochs, "learning_rate": rate, "optimizer": optimizer, "schedule": schedule}
+        told = {"clip_norm": clip_norm, "patience": patience, "loss": loss, "batch_size": batch_size, "seed": seed}
+        settings |= {key: value for key, value in told.items() if value is not None}
     else:
         _require_not_given(context, _OF_TRAINING, "an export that does not train: --data is missing")
     frozen = [_freeze(context, path, settings, hold_out, threads) for path in network]
@@ -107,7 +114,9 @@ def _freeze(
     asked, net = context.params, open_network(path, "cpu")
     samples = held_out = None
     if asked["data"] is not None:
-        samples, held_out = divide(*samples_for(net, asked["data"], learn_names=True), hold_out, asked["seed"])
+        samples, held_out = divide(
+            *samples_for(net, asked["data"], learn_names=True), hold_out, settings.get("seed", net.spec.seed)
+        )
     found = freeze(
         net,
         name=asked["name"] if asked["name"] and len(asked["network"]) == 1 else _prefix(path),
@@ -147,6 +156,44 @@ def _deliver(writers: list[tuple[Callable[[Path], Export], Path]], sources: list
 
     files = [Path(str(source).partition(".py:")[0] + ".py") if ".py:" in str(source) else source for source in sources]
     return deliver_together(writers, overwrite=asked.overwrite, sources=files)
+
+
+def _export_library(
+    context: typer.Context, network: list[Path] | None, out: Path, asked: _Asked, is_asked: bool, json: bool
+) -> None:
+    """Write libloom, which takes any document, and print what was written."""
+    from loom.cli.inputs.output import print_json
+    from loom.core.errors import ArgumentError
+    from loom.export.library import export_library
+
+    if not is_asked:
+        raise ArgumentError(
+            "loom export",
+            "no model is named",
+            expected="MODEL, or --library",
+            got="neither",
+            remedy="Name a document, a model or FILE.py:NAME; or write --library",
+        )
+    _require_no(str(network[0]) if network else None, "--library", "a model")
+    others = ["to", "name", "batch", "data", "shape", "threads", "length", "opset", *_OF_TRAINING]
+    _require_not_given(context, others, "--library")
+    made = export_library(
+        out, target=asked.target or "x86_64-linux", optimize=asked.optimize or "speed", overwrite=asked.overwrite
+    )
+    if json:
+        print_json(
+            {
+                "files": [str(p) for p in made.files],
+                "templates": made.templates,
+                "rows": made.rows,
+                "kernels": made.kernels,
+                "code_nbytes": made.code_nbytes,
+            }
+        )
+        return
+    for path in made.files:
+        typer.echo(f"{path}  {path.stat().st_size:,} bytes")
+    typer.echo(f"{made.templates} templates of {made.rows:,} rows, {made.kernels} kernels")
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,9 @@ def train(
     ] = False,
     names: Annotated[str | None, typer.Option("--names", help="Of the classes, in their order: a,b,...")] = None,
     hold_out: Annotated[float, typer.Option("--hold-out", help="Share of samples to test with.")] = 0.2,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order of samples.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Of the order of samples, else the document's.")
+    ] = None,
     clip_norm: Annotated[float | None, typer.Option("--clip-norm", help="The largest norm of all gradients.")] = None,
     compute: _Compute = None,
     precision: _Precision = None,
@@ -87,6 +89,7 @@ def train(
     require_place("loom train, --out", out, (".json", ".safetensors"))
     require_place("loom train, --curves", curves, (".png",))
     net = open_network(network, device, scaled=scale)
+    seed = net.spec.seed if seed is None else seed
     kept, held_out = divide(*samples_for(net, data, names, learn_names=True), hold_out, seed)
     settings: dict[str, Any] = {
         "epochs": epochs, "learning_rate": rate, "optimizer": optimizer, "seed": seed,

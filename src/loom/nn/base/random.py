@@ -15,10 +15,11 @@ import numpy as np
 
 from loom import tensor
 from loom.core.dtype import f32, i32
+from loom.core.numbers import lower
 from loom.core.philox import philox
 from loom.tensor import Tensor
 
-__all__ = ["RandomStream", "gumbels", "keep_mask", "normals", "uniforms"]
+__all__ = ["RandomStream", "gumbels", "keep_mask", "normal_pair", "normals", "uniforms"]
 
 _AT_ONCE = 1 << 14
 """Blocks computed at once: what the caches hold."""
@@ -77,14 +78,19 @@ def normals(shape: tuple[int, ...], seed: int, number: int) -> Floats:
 
 def _normal_pairs(drawn: Floats) -> Floats:
     first, second = (tensor.array(np.ascontiguousarray(drawn[:, k]), f32, on="cpu") for k in (0, 1))
+    return tensor.stack(normal_pair(first, second), 1).numpy()
+
+
+def normal_pair(first: Tensor, second: Tensor) -> list[Tensor]:
+    """Return two normal numbers for the upper 24 bits of two words each, as floats (Box and Muller 1958)."""
     radius = (((first + 0.5) * 2.0**-24).log() * -2.0).sqrt()
     angle = second * (2.0 * math.pi * 2.0**-24)
-    return tensor.stack([radius * angle.map("cos"), radius * angle.map("sin")], 1).numpy()
+    return [radius * angle.map("cos"), radius * angle.map("sin")]
 
 
 def keep_mask(drawn: Tensor, rate: float) -> Tensor:
     """Return bools, false with chance ``rate``: true where a word is at least ``rate`` 2^32, rounded."""
-    threshold = min(round(rate * 2.0**32), 0xFFFF_FFFF)
+    threshold = lower(round(rate * 2.0**32), 0xFFFF_FFFF)
     return drawn >= threshold
 
 

@@ -73,12 +73,14 @@ def activate(x: Tensor, function: Activation) -> Tensor:
     return FUNCTIONS[function](x)
 
 
-def gain(function: Activation) -> float:
+def gain(function: Activation) -> int:
     """Return the variance that weights before a function need, times the number of inputs: 2 or 1.
+
+    An int, so that over a template's size it stays an expression.
 
     Source: K. He and others, "Delving deep into rectifiers" (2015); Y. LeCun and others, "Efficient backprop" (1998).
     """
-    return 2.0 if function in _HALVING else 1.0
+    return 2 if function in _HALVING else 1
 
 
 @layer(ActivationLayer)

@@ -6,9 +6,9 @@ normal with deviation sqrt(2 / in); biases 0. Invariant: k of the product is the
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
+from loom.core.numbers import root
 from loom.nn.layers.activation import activate, gain
 from loom.nn.layers.adapters import AdaptedWeight
 from loom.nn.layers.registry import Context, Key, Weights, layer, zeros
@@ -33,7 +33,7 @@ def linear(x: Tensor, weight: Tensor | QuantizedTensor | AdaptedWeight, bias: Te
 
 def _init(config: Dense, shapes: dict[str, Shape], key: Key) -> dict[str, Any]:
     shape = shapes["weight"]
-    made = {"weight": key.spread("weight", shape, math.sqrt(3 * gain(config.activation) / shape[0]))}
+    made = {"weight": key.spread("weight", shape, root(3 * gain(config.activation) / shape[0]))}
     return made | ({"bias": zeros(shapes["bias"])} if config.bias else {})
 
 
@@ -47,7 +47,7 @@ def apply(config: Dense, weights: Weights, x: Tensor, context: Context) -> Tenso
 def _init_stitch(config: Stitch, shapes: dict[str, Shape], key: Key) -> dict[str, Any]:
     del config
     shape = shapes["weight"]
-    return {"weight": key.normal("weight", shape, math.sqrt(2 / shape[0])), "bias": zeros(shapes["bias"])}
+    return {"weight": key.normal("weight", shape, root(2 / shape[0])), "bias": zeros(shapes["bias"])}
 
 
 @layer(Stitch, _init_stitch)

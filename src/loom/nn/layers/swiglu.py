@@ -6,9 +6,9 @@ axis keeps its size.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
+from loom.core.numbers import root
 from loom.nn.layers.activation import activate
 from loom.nn.layers.dense import linear
 from loom.nn.layers.registry import Context, Key, Weights, layer, zeros
@@ -23,7 +23,7 @@ def glorot(config: Any, shapes: dict[str, Shape], key: Key) -> dict[str, Any]:
     """Return weights even within +-sqrt(6 / (in + out)) and biases 0."""
     del config
     return {
-        name: key.spread(name, shape, math.sqrt(6 / sum(shape))) if len(shape) == 2 else zeros(shape)
+        name: key.spread(name, shape, root(6 / sum(shape))) if len(shape) == 2 else zeros(shape)
         for name, shape in shapes.items()
     }
 

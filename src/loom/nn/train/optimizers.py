@@ -20,6 +20,7 @@ from loom import tensor
 from loom.core.dtype import DType, f32, f64
 from loom.core.errors import ArgumentError, near_matches
 from loom.core.late.dataclass import dataclass
+from loom.core.numbers import single
 from loom.nn.train.scalars import flag, real
 from loom.tensor import Tensor
 
@@ -98,14 +99,9 @@ _SHARES = ("momentum", "dampening", "beta1", "beta2", "alpha")
 """Settings below 1."""
 
 
-def _single(value: float) -> float:
-    """Return the f32 a number is rounded to, so that 1 minus it is exact."""
-    return float(np.float32(value))
-
-
 def _mix(old: Tensor, new: Tensor, share: float) -> Tensor:
     """Return ``share`` of the old and the rest of the new."""
-    kept = share if old.dtype == f64 else _single(share)
+    kept = share if old.dtype == f64 else single(share)  # so that 1 minus it is exact
     return old * kept + new * (1.0 - kept)
 
 

@@ -19,7 +19,7 @@ from loom.nn.spec import Meaning, NetworkSpec, NumberKind
 from loom.nn.train.losses import CHANCE_LOSSES, NEXT_TOKEN, PADDING, Loss, loss_of
 from loom.nn.train.samples import WHOLE, by_name, for_each
 
-__all__ = ["Losses", "Output", "fit_all_targets", "fit_targets", "outputs_of"]
+__all__ = ["Losses", "Output", "fit_all_targets", "fit_targets", "interpret_loss", "outputs_of"]
 
 Losses = str | Loss | Mapping[str, str | Loss] | None
 
@@ -55,7 +55,7 @@ def fit_targets(output: Output, y: Any, loss: str | Loss | None, where: str = "t
     if not isinstance(name, str):
         return name, found
     loss_of(name)
-    name = _interpret(name, output, where)
+    name = interpret_loss(name, output, where)
     if name == NEXT_TOKEN:
         return name, _require_tokens(output, found, where)
     if name == "binary_cross_entropy" and output.shape[-1:] == (1,):
@@ -111,7 +111,7 @@ def _is_one_hot(y: Array) -> bool:
     return y.ndim > 1 and y.shape[-1] > 1 and _are_truths(y) and bool((y.sum(-1) == 1).all())
 
 
-def _interpret(name: str, output: Output, where: str) -> str:
+def interpret_loss(name: str, output: Output, where: str) -> str:
     """Return the loss that is meant by a name of such an output; ArgumentError if there is none."""
     meaning = output.meaning
     if name == "nll":

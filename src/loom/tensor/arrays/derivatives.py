@@ -16,6 +16,7 @@ import numpy as np
 
 from loom.core.dtype import u32
 from loom.core.errors import ArgumentError
+from loom.core.numbers import is_symbolic
 from loom.kernels.precisions import FULL
 from loom.schedules.axis import rows_along
 from loom.tensor.arrays.tensor import Tensor
@@ -28,7 +29,7 @@ from loom.tensor.ops.fast import FAST_MATMUL, multiply_fast
 from loom.tensor.ops.parts import JOIN, PAIRS, PART, join, part_of
 from loom.tensor.ops.products import MATMUL, multiply
 from loom.tensor.ops.views import broadcast_to, permute, reshape, transpose
-from loom.tensor.record.graph import SAME, TensorOp, make
+from loom.tensor.record.graph import SAME, NodeKind, TensorOp, make
 from loom.tensor.record.versions import VALUE
 from loom.tensor.record.vjps import VJPS, Vjp, derivative
 
@@ -202,9 +203,15 @@ VJPS.update({
 })  # fmt: skip
 
 
+UNBROADCAST = TensorOp("unbroadcast", NodeKind.KERNEL)
+"""The sum over what a broadcast repeats, in a template: itself where nothing is repeated, else as recorded below."""
+
+
 @derivative(views.BROADCAST)
 def _broadcast(node: Tensor, g: Tensor) -> list[Tensor]:
     x = node.inputs[0]
+    if is_symbolic(g.shape):  # of a template: sizes decide later whether anything was repeated
+        return [make(UNBROADCAST, [g], x.shape, g.dtype)]
     new = g.ndim - x.ndim
     axes = [*range(new), *(new + a for a, n in enumerate(x.shape) if n == 1 and g.shape[new + a] != 1)]
     return [reshape(reductions.sum_of(g, tuple(axes)), x.shape)]

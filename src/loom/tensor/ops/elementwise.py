@@ -15,6 +15,7 @@ from loom.core.dtype import DType, bool_, dtype_of, f32
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import is_scalar
 from loom.core.late import late
+from loom.core.numbers import Setting, Size
 from loom.core.promotion import as_float, promote
 from loom.ir.ops import OPS, Accepts
 from loom.kernels.functions import EXACT, FUNCTIONS, function
@@ -74,7 +75,8 @@ def constant(value: complex, dtype: DType, like: NodeT, where: str = "tensor") -
     """Return a tensor of no dimension that holds a number; DTypeError for one that does not fit."""
     if dtype.is_complex:
         return join(*(constant(half, dtype.part, like, where) for half in split_number(value, where)))
-    return type(like)(NUMBER, (), (), dtype, (as_number(value, dtype, where),))
+    told = (value,) if type(value) in _SYMBOLS else ()
+    return type(like)(NUMBER, (), (), dtype, (as_number(value, dtype, where), *told))
 
 
 def coordinate(shape: tuple[int, ...], axis: int, dtype: DType, like: NodeT) -> NodeT:
@@ -98,6 +100,8 @@ _OF_FLOATS = frozenset(
 )
 """Operations that integers and bools are made floats for."""
 _REAL = (float, int)
+_SYMBOLS = (Size, Setting)
+"""Numbers of templates: a node of one keeps it beside its bits, with its expression."""
 _COMPARISONS = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
 
 

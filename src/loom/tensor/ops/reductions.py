@@ -1,7 +1,8 @@
 """Reductions along axes: sums, products, means, extremes and where they are.
 
-Layer: tensor. Axes side by side are folded as one; axes apart one run after the other, the last run first. Invariant:
-the order of a sum depends on the shape and axes alone (``kernels.fold.tiles``).
+Layer: tensor. Axes side by side are folded as one; axes apart one run after the other, the last run first
+(docs/numerics.md, section 2); a template's fold is one node, which has the axes in place of a run. Invariant: the order
+of a sum depends on the shape and axes alone (``kernels.fold.tiles``).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from loom.core.dtype import DType, i64, u32
 from loom.core.errors import EmptyError
 from loom.core.given import flag
+from loom.core.numbers import is_symbolic
 from loom.kernels.maps.nest import number
 from loom.kernels.types import extreme_type, kinds, read_type, wide_type
 from loom.schedules.axis import rows_along
@@ -49,6 +51,8 @@ EXTREME = {name: TensorOp(name, NodeKind.KERNEL, record=_record) for name in ("m
 def _fold(x: NodeT, op: TensorOp, axis: Any, keepdims: bool, folding: Folding) -> NodeT:
     """Return the fold of ``x`` along axes, run by run of axes side by side."""
     axes = normal_axes(x, axis, op.name)
+    if is_symbolic(x.shape):
+        return _fold_at_once(x, op, axes, keepdims, folding)
     steps, result, kept = _steps(op, x.shape, x.dtype, axes, folding)
     found = x
     for shape, dtype, attributes in steps:
@@ -58,6 +62,13 @@ def _fold(x: NodeT, op: TensorOp, axis: Any, keepdims: bool, folding: Folding) -
         if op is SUM and found.dtype.is_float:
             found = apply("add", found, 0.0)  # a sum begins at +0, of one element as well
     return with_shape(found, kept if keepdims is not False and flag(keepdims, f"{op.name}, keepdims") else result)
+
+
+def _fold_at_once(x: NodeT, op: TensorOp, axes: tuple[int, ...], keepdims: bool, folding: Folding) -> NodeT:
+    """Return the fold of a template, of which sizes decide later which axes are folded as one."""
+    kept = shape_without(x.shape, axes, True)
+    found = make(op, [x], kept, folding.result, (axes, folding))
+    return with_shape(found, kept if keepdims else shape_without(x.shape, axes, False))
 
 
 @lru_cache(maxsize=4096)
@@ -129,9 +140,14 @@ def _mean(x: NodeT, axes: tuple[int, ...], shape: tuple[int, ...]) -> list[NodeT
 _MEAN = Composite("mean", _mean)
 
 
-@lru_cache(maxsize=4096)
 def shape_without(shape: tuple[int, ...], axes: tuple[int, ...], kept: bool) -> tuple[int, ...]:
     """Return a shape without axes, or with those kept as 1."""
+    without = _shape_without.__wrapped__ if is_symbolic(shape) else _shape_without
+    return without(shape, axes, kept)
+
+
+@lru_cache(maxsize=4096)
+def _shape_without(shape: tuple[int, ...], axes: tuple[int, ...], kept: bool) -> tuple[int, ...]:
     return tuple(1 if a in axes else n for a, n in enumerate(shape) if kept or a not in axes)
 
 

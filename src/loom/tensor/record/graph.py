@@ -22,6 +22,7 @@ from loom.core.arrays import MOST_AXES
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, ShapeError, StateError
 from loom.core.late.dataclass import dataclass
+from loom.core.numbers import plain
 from loom.core.process.forks import hold_over_forks
 from loom.runtime.memory.storage import Storage
 from loom.runtime.port.device import Device
@@ -348,4 +349,4 @@ def as_shape(shape: Any, where: str) -> tuple[int, ...]:
     if len(found) > MOST_AXES:
         raise ShapeError(where, "too many dimensions", expected=f"at most {MOST_AXES}", got=len(found),
                          remedy="Reshape it")  # fmt: skip
-    return tuple(int(n) for n in found)
+    return tuple(map(plain, found))

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from loom.core.late.dataclass import dataclass
+from loom.core.numbers import is_symbolic
 
 __all__ = ["StridedLayout", "broadcast_shapes", "row_major"]
 
@@ -93,8 +94,17 @@ class StridedLayout:
         return StridedLayout(shape, tuple(strides), self.offset)
 
 
-broadcast_shapes = lru_cache(maxsize=4096)(np.broadcast_shapes)
-"""The shape to which shapes, tuples of ints, broadcast; ValueError for none."""
+def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape to which shapes, tuples of ints, broadcast; ValueError for none."""
+    if not any(map(is_symbolic, shapes)):
+        return _broadcast_plain(*shapes)
+    _broadcast_plain(*(tuple(map(int, shape)) for shape in shapes))
+    axes = max(map(len, shapes))
+    padded = [(1,) * (axes - len(shape)) + shape for shape in shapes]
+    return tuple(next((n for n in sizes if n != 1), sizes[0]) for sizes in zip(*padded, strict=True))
+
+
+_broadcast_plain = lru_cache(maxsize=4096)(np.broadcast_shapes)
 
 
 @lru_cache(maxsize=4096)
