@@ -21,7 +21,7 @@ from loom.core.late.dataclass import dataclass
 from loom.importers.ports import ArrayInfo
 from loom.importers.recordings import GraphPass
 from loom.importers.trainable import TrainableGraph
-from loom.pytorch.files import read_state_dict, save
+from loom.pytorch.files import encode_model, read_state_dict, save
 from loom.pytorch.graph import AtenGraph, weights_behind
 from loom.pytorch.ranges import Way, select
 from loom.pytorch.recording import AtenRecording
@@ -63,6 +63,13 @@ class Imported:
         return self.evaluation[0].graph
 
 
+def _restore(data: bytes, device: str) -> TorchModel:
+    """Return a copied model."""
+    from loom.pytorch.loading import load
+
+    return load(data, on=device)
+
+
 class TorchModel(TrainableGraph):
     """A module imported by ``loom.from_torch``: it is called as the module is, and trained by ``train``.
 
@@ -95,6 +102,11 @@ class TorchModel(TrainableGraph):
         shapes = ", ".join(f"{i.name}: {i.shape}" for i in self.inputs)
         made = ", ".join(f"{o.name}: {o.shape}" for o in self.outputs)
         return f"<loom.TorchModel: {shapes} to {made}, {count} weights, on {self.device.name}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Have ``pickle`` and ``copy`` make a model of its own by what ``save`` writes."""
+        with self.lock:
+            return _restore, (encode_model(self).whole(), self.device.name)
 
     def vocabularies(self) -> Mapping[str, int]:
         """Return input -> rows of the table that an embedding looks it up in."""

@@ -27,10 +27,14 @@ class Bands(NamedTuple):
     upper: Any
 
 
-def _diff(x: Tensor, lag: int = 1) -> Tensor:
-    require_alike("data.diff", {"data": x}, integers=True)
-    before, after = _pairs("data.diff", x, lag)
+def _diff(x: Tensor, lag: int = 1, where: str = "data.diff") -> Tensor:
+    require_alike(where, {"data": x}, integers=True)
+    before, after = _pairs(where, x, lag)
     return after - before
+
+
+def _momentum(x: Tensor, lag: int = 10) -> Tensor:
+    return _diff(x, lag, "data.momentum")
 
 
 def _percent_change(x: Tensor, lag: int = 1) -> Tensor:
@@ -79,9 +83,9 @@ def diff(data: Any, lag: int = 1, *, on: str | Device | None = None) -> Any:
     """
 
 
+@row(_momentum, where="data.momentum")
 def momentum(data: Any, lag: int = 10, *, on: str | Device | None = None) -> Any:
     """Return what a series gained in ``lag`` steps: ``diff`` with that lag."""
-    return diff(data, lag, on=on)
 
 
 @row(_percent_change, where="data.percent_change")

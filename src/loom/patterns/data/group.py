@@ -59,13 +59,15 @@ class GroupBy:
     values were given.
     """
 
-    def __init__(self, keys: Any, values: Any, on: str | Device | None) -> None:
+    def __init__(
+        self, keys: Any, values: Any, on: str | Device | None, where: str = "data.group_by", name: str = "keys"
+    ) -> None:
         if is_text(keys):
             keys, self._names = factorize(keys)
         else:
             self._names = None
-        call = self._call = Arrays("data.group_by", on, keys, values)
-        given = call.input(keys, "keys", ndim=1)
+        call = self._call = Arrays(where, on, keys, values)
+        given = call.input(keys, name, ndim=1)
         self._values = None if values is None else call.input(values, "values", ndim=1)
         if self._values is not None and self._values.size != given.size:
             raise ShapeError(

@@ -15,7 +15,7 @@ from loom.core.given import flag
 from loom.kernels.move.compact import clear_words
 from loom.patterns.array_calls import Arrays, element, first
 from loom.patterns.data.move import pick
-from loom.patterns.maps.map import gpu_map
+from loom.patterns.maps.map import as_operation, map_elements
 from loom.patterns.own_operations import Operation
 from loom.patterns.tensor_rows import answer
 from loom.runtime.port.device import Device
@@ -42,7 +42,7 @@ def filter(data: Any, mask: Any, *, on: str | Device | None = None) -> Any:  # n
     is_asked = callable(mask)
     if is_asked:
         Arrays("data.filter", on, data).input(data)
-        mask = gpu_map(data, mask, on=on)
+        mask = map_elements("data.filter, mask", as_operation(mask, "data.filter, mask"), [data], None, on)
     options = {"asked": is_asked, "strict": isinstance(mask, np.ndarray), "on": on}
     found = _cut(answer("data.filter", _filter, [data, mask], options, ("data", "mask"), apart=(1,)))
     return found if _shape(data) == _shape(mask) else pick("data.filter", data, found, on)

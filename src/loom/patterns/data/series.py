@@ -13,7 +13,7 @@ from loom.core.conversions import widen
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag
 from loom.core.numbers import real, whole
-from loom.patterns.data.group import Groups, group_by
+from loom.patterns.data.group import GroupBy, Groups
 from loom.patterns.data.texts import is_text, number_together
 from loom.patterns.given import as_given, host_arithmetic, read_any, read_numbers, read_rows
 from loom.patterns.reduce import gpu_max, gpu_min, gpu_sum
@@ -187,7 +187,7 @@ def value_counts(data: Any, *, on: str | Device | None = None) -> Groups:
     >>> value_counts(["b", "a", "b"]).values.tolist()
     [2, 1]
     """
-    keys, counts = group_by(data, on=on).count()
+    keys, counts = GroupBy(data, None, on, "data.value_counts", "data").count()
     plain, held = (side.numpy() if isinstance(side, Tensor) else side for side in (keys, counts))
     order = np.argsort(-held, kind="stable")
     return Groups(as_given(data, plain[order]), as_given(data, held[order]))

@@ -17,7 +17,7 @@ from loom.core.dtype import DType, dtype_of
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_array
 from loom.ir.ops import OPS
-from loom.patterns.maps.map import apply, gpu_map, is_number
+from loom.patterns.maps.map import apply, is_number, map_elements
 from loom.patterns.tensor_rows import answer
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
@@ -36,10 +36,12 @@ def _named(operation: str, name: str | None = None, *, shown: str) -> Callable[.
     given, _, elements = shown.partition(" -> ")
     about = OPS[operation].doc if operation in OPS else f"``loom.{operation}``"
 
-    def mapped(data: Any, *args: Any, out: Any = None, on: str | Device | None = None) -> Any:
-        return gpu_map(data, operation, *args, out=out, on=on)
+    where = f"gpu_{name or operation}"
 
-    mapped.__name__ = mapped.__qualname__ = f"gpu_{name or operation}"
+    def mapped(data: Any, *args: Any, out: Any = None, on: str | Device | None = None) -> Any:
+        return map_elements(where, operation, (data, *args), out, on)
+
+    mapped.__name__ = mapped.__qualname__ = where
     mapped.__doc__ = (
         f'{about}, for every element: ``gpu_map(data, "{operation}", ...)``.\n\n'
         f">>> {mapped.__name__}({given}).tolist()\n{elements}\n"

@@ -35,7 +35,7 @@ from loom.tensor import Tensor
 from loom.tensor.arrays.tensor import array
 from loom.tensor.ops.elementwise import apply as record
 
-__all__ = ["apply", "as_operation", "gpu_map", "is_number"]
+__all__ = ["apply", "as_operation", "gpu_map", "is_number", "map_elements"]
 
 
 @brief
@@ -62,24 +62,30 @@ def gpu_map(
     >>> gpu_map([1.0, 2.0], lambda x: x * 2 + 1).tolist()
     [3.0, 5.0]
     """
-    operation = as_operation(op)
+    return map_elements("gpu_map", as_operation(op), (data, *args), out, on)
+
+
+def map_elements(
+    where: str, operation: str | FunctionType, given: Sequence[Any], out: Any, on: str | Device | None
+) -> Any:  # fmt: skip
+    """Return an operation applied to every element of operands, as ``gpu_map``; ``where``: its name in errors."""
     if out is not None or not isinstance(operation, str):
-        return apply("gpu_map", operation, (data, *args), out=out, on=on)
-    for each in (data, *args):
+        return apply(where, operation, given, out=out, on=on)
+    for each in given:
         compute_shared(each)
     try:
-        return answer("gpu_map", _twin(operation), (data, *args), {"on": on}, _NAMES, complexes=True, whole=True)
+        return answer(where, _twin(operation), given, {"on": on}, _NAMES, complexes=True, whole=True)
     except (*RENAMED, TypeError) as error:
-        return _refused(error, operation, (data, *args), on)
+        return _refused(where, error, operation, given, on)
 
 
 _NAMES = tuple(f"argument {n}" for n in range(8))
 
 
-def _refused(error: Exception, operation: str, given: Sequence[Any], on: str | Device | None) -> Any:
+def _refused(where: str, error: Exception, operation: str, given: Sequence[Any], on: str | Device | None) -> Any:
     """Raise what is said of operands that tensors refuse: of data that all are arrays of one kind, what kernels say."""
     try:
-        return apply("gpu_map", operation, given, on=on)
+        return apply(where, operation, given, on=on)
     except LoomError as own:
         raise own if type(own) is type(error) or type(error) is TypeError else error from None
 
