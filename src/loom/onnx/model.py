@@ -223,7 +223,7 @@ class OnnxModel:
         return with_weights(self._read, self._nodes, self._initializers | changed)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Have ``pickle`` and ``copy`` make a model of its own: what ``save`` writes, and where its training stopped."""
+        """Have ``pickle`` and ``copy`` make a model of its own: what ``save`` writes, and where training stopped."""
         with self.lock:
             trained = None if self._weights is None else tuple(self._weights.parameters)
             snapshot = None if self._training is None else self._training.training

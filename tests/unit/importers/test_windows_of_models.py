@@ -33,8 +33,8 @@ def test_windows_of_no_samples(name: str) -> None:
     found = loom.from_torch(Windows(), (x,), on="cpu")
     for samples in (x, x[:0]):
         expected = Windows()(samples)
-        for a, b in zip(expected if isinstance(expected, tuple) else [expected], found.forward(samples.numpy()).values(),
-                        strict=True):  # fmt: skip
+        listed = expected if isinstance(expected, tuple) else [expected]
+        for a, b in zip(listed, found.forward(samples.numpy()).values(), strict=True):
             assert (a.numpy() == b).all()
             assert a.shape == b.shape
 
