@@ -15,6 +15,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from loom.core.errors import end_of_process
 from loom.core.process.forks import register
 from loom.core.version import __version__
 
@@ -113,6 +114,15 @@ __all__ = ["__version__", *_WHERE]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
+    try:
+        return _find(name)
+    except ImportError:
+        if (found := end_of_process(f"loom.{name}")) is None:
+            raise
+    raise found
+
+
+def _find(name: str) -> Any:
     module = _WHERE.get(name)
     if module is not None:
         if name in _MODULES:

@@ -15,19 +15,19 @@ from typing import Any
 
 import pytest
 
-from hostile.lists import CLASSES, LISTED, listed_errors, sections
+from hostile.lists import CLASSES, LISTED, PLACES, is_left_out, listed_errors, sections
 from hostile.sites import LEFT_OUT
 from loom.core import errors
 
 
 def _functions(door: str) -> Iterator[tuple[str, Any]]:
     """Yield the functions of a door that are written in Python, by their names there, and its classes' methods."""
-    module = import_module(door)
+    module = import_module(PLACES.get(door, door))
     for name in module.__all__:
         found = getattr(module, name)
         function = inspect.unwrap(found) if callable(found) else found
         if inspect.isfunction(function) and function.__module__.startswith("loom."):
-            if not function.__module__.startswith("loom.patterns"):
+            if not is_left_out(function, door):
                 yield name, found
     for word in CLASSES.get(door, "").split():
         kind = getattr(module, word.rstrip("+"))

@@ -32,6 +32,7 @@ Stability: stable.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -39,7 +40,7 @@ __all__ = [
     "ArgumentError", "AssertionFailed", "CacheError", "CheckpointError", "DTypeError", "DeviceError",
     "EmptyError", "FileError", "IndexOutside", "KernelError", "KernelFault", "KernelTypeError", "LoomError",
     "LoomTimeout", "NotANumber", "NotFinite", "OutOfBounds", "RaceDetected", "ShapeError", "SpecError",
-    "StateError", "SyntaxNotSupported", "VerifyError", "near_matches",
+    "StateError", "SyntaxNotSupported", "VerifyError", "end_of_process", "near_matches",
 ]  # fmt: skip
 
 _MOST_NAMES = 12
@@ -246,6 +247,19 @@ class FileError(LoomError, OSError):
     """A document or a model cannot be read or written under the name given."""
 
     __str__ = LoomError.__str__
+
+
+def end_of_process(where: str) -> StateError | None:
+    """Return what a failed import means at the very end of a process, when Python imports nothing; None before.
+
+    Finalizers of what modules and cycles hold run then, after ``atexit``.
+    """
+    if getattr(sys, "meta_path", None) is not None:
+        return None
+    return StateError(where, "the process is at its end, and Python loads nothing any more",
+                      expected="a call while it runs", got="one of a finalizer that ran last",
+                      remedy="Call it in a function that atexit.register was given, or close what is open by with",
+                      )  # fmt: skip
 
 
 def near_matches(name: object, known: Iterable[object]) -> str:

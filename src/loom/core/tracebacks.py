@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FunctionType, TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
-from loom.core.errors import KernelError, LoomError
+from loom.core.errors import KernelError, LoomError, end_of_process
 from loom.core.options import full_tracebacks
 
 __all__ = [
@@ -54,13 +54,17 @@ def brief(function: _Function) -> _Function:
     ``LOOM_TRACEBACK=full`` nothing is left out.
     """
 
-    errors, shorten, clear = LoomError, _shorten, _clear
+    errors, shorten, clear, at_end = LoomError, _shorten, _clear, end_of_process
 
     def call(*args: Any, **named: Any) -> Any:
         try:
             return function(*args, **named)
         except errors as error:
             found = shorten(error)
+            if found is None:
+                raise
+        except ImportError:
+            found = at_end("loom")
             if found is None:
                 raise
         clear(found)

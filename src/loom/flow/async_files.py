@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator
 from concurrent import futures
 from pathlib import Path
 from threading import Lock
+from time import monotonic
 from typing import Any
 
 from loom.core.arrays import Array
@@ -145,9 +146,9 @@ def loom_await(handle: Transfer, timeout: float | None = None) -> Any:
             got=type(handle).__name__,
             remedy="Write handle = loom_async_read(path)",
         )
-    deadline_of(timeout, "loom_await")
+    deadline = deadline_of(timeout, "loom_await")
     try:
-        return handle.result(timeout)
+        return handle.result(None if deadline is None else max(0.0, deadline - monotonic()))
     except futures.TimeoutError:
         raise LoomTimeout(
             "loom_await",

@@ -305,17 +305,18 @@ def db_select(table: FlowTable, cols: Sequence[str], ops: Sequence[str], vals: S
         vals: Values.
 
     Raises:
-        ArgumentError: Not as many columns, operators and values; there is no such column or operator.
+        ArgumentError: Not lists; not as many columns, operators and values; there is no such column or operator.
         DTypeError: A value that the column is not compared with; not a table.
     """
     where = "db_select"
     target = _table(table, where)
-    if not len(cols) == len(ops) == len(vals):
+    told = [items(each, f"{where}, {name}") for name, each in (("cols", cols), ("ops", ops), ("vals", vals))]
+    counts = [len(each) for each in told]
+    if min(counts) != max(counts):
         raise ArgumentError(where, "not as many columns, operators and values", expected="three lists of one length",
-                            got=f"{len(cols)}, {len(ops)} and {len(vals)}",
-                            remedy="One of each for a condition")  # fmt: skip
+                            got="{}, {} and {}".format(*counts), remedy="One of each for a condition")  # fmt: skip
     asked = target.rows()
-    for col, op, val in zip(cols, ops, vals, strict=True):
+    for col, op, val in zip(*told, strict=True):
         asked = target.where(asked, col, op, val, where)
     return _indices(asked)
 

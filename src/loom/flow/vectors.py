@@ -327,7 +327,7 @@ def loomdb_restore_vectors(path: str | os.PathLike[str]) -> FlowVectors:
 
 
 def _place(path: str | os.PathLike[str]) -> str:
-    place: str = os.path.realpath(os.fspath(path))
+    place: str = os.path.realpath(os.fsdecode(path))
     return place.removesuffix(".ldb")
 
 

@@ -23,10 +23,10 @@ def path_to_write(given: str | os.PathLike[str], where: str) -> Path:
     return Path(given) if isinstance(given, str) else path_of(given, where)
 
 
-def write_file(path: Path, data: bytes | Iterator[bytes | memoryview], where: str) -> None:
-    """Write a file, or its parts, as a whole; FileError if it cannot be."""
+def write_file(path: Path, data: bytes | Iterator[bytes | memoryview], where: str, *, durable: bool = True) -> None:
+    """Write a file, or its parts, as a whole; FileError if it cannot be. ``durable``: it is on the medium then."""
     try:
-        replace_file(path, data, durable=True, seal=getattr(data, "seal", None))
+        replace_file(path, data, durable=durable, seal=getattr(data, "seal", None))
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         why = getattr(error, "strerror", None) or str(error)
         raise FileError(where, f"the file cannot be written ({why})", expected="a name in a folder that can be written",

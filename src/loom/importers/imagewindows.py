@@ -96,6 +96,11 @@ class ImageWindows:
         """Return the elements of each window of padded images, along axes behind the others."""
         return lt.windows(padded, range(2, padded.ndim), self.sizes, self.steps, self.gaps)
 
+    def flat_over(self, padded: Tensor) -> Tensor:
+        """Return the elements of each window of padded images, along one axis behind the others."""
+        found = self.over(padded)
+        return lt.reshape(found, (*found.shape[: padded.ndim], math.prod(self.sizes)))
+
     def largest(self, padded: Tensor) -> Tensor:
         """Return the largest element of each window of padded images."""
         d = len(self.sizes)

@@ -106,11 +106,25 @@ class RunnableGraph(HeldWeights, ABC):
         return digest_of(self.weights())
 
     def freeze(self, *names: str) -> None:
-        """Have training leave weights (names, beginnings of names up to a dot; none: all) as they are."""
+        """Have training leave weights as they are.
+
+        Args:
+            *names: Names of weights, or their beginnings up to a dot; none: all.
+
+        Raises:
+            ArgumentError: No weight is called so.
+        """
         self.frozen = self.frozen | self._matching(names, "freeze")
 
     def unfreeze(self, *names: str) -> None:
-        """Have training change weights again; arguments as of ``freeze``."""
+        """Have training change weights again.
+
+        Args:
+            *names: Names of weights, or their beginnings up to a dot; none: all.
+
+        Raises:
+            ArgumentError: No weight is called so.
+        """
         self.frozen = self.frozen - self._matching(names, "unfreeze")
 
     def _matching(self, names: Sequence[str], what: str) -> frozenset[str]:
@@ -128,7 +142,20 @@ class RunnableGraph(HeldWeights, ABC):
     # recording
 
     def apply(self, x: Tensor | Mapping[str, Tensor], **options: Any) -> Tensor:
-        """Record the graph and return its only output; arguments as of ``apply_all``."""
+        """Record the graph and return its only output.
+
+        Args:
+            x: Tensor, of several inputs a mapping by name.
+            **options: ``training``, ``step``, ``compute`` and ``precision``, as of ``apply_all``.
+
+        Returns:
+            The tensor of the only output.
+
+        Raises:
+            ArgumentError: There are several outputs; names that are not those of the inputs.
+            DTypeError: A tensor of another dtype.
+            ShapeError: A tensor of another shape.
+        """
         found = self.apply_all(x, **options)
         if len(found) != 1:
             raise ArgumentError(f"{self.where}.apply", "the model has several outputs", expected="one",
@@ -141,9 +168,20 @@ class RunnableGraph(HeldWeights, ABC):
     ) -> dict[str, Tensor]:  # fmt: skip
         """Record the graph on tensors, of several inputs a mapping by name; return its outputs by name.
 
-        ``training``: as the graph is in training; ``step``: the number of the training step, an integer tensor of one
-        element, which draws depend on; ``compute``: the type that parameters and inputs are brought to; ``precision``:
-        that of products of matrices.
+        Args:
+            x: Tensor, of several inputs a mapping by name.
+            training: Whether the graph is in training.
+            step: Number of the training step, a tensor of integers of one element, which draws depend on; None: 0.
+            compute: Dtype that parameters and inputs are brought to; None: their own.
+            precision: Precision of products of matrices; None: that of ``loom.precision``.
+
+        Returns:
+            Tensors of the outputs by name.
+
+        Raises:
+            ArgumentError: Names that are not those of the inputs; there is no such precision.
+            DTypeError: A tensor of another dtype.
+            ShapeError: A tensor of another shape.
         """
         made, run = self.trace(x, training=training, step=step, compute=compute, precision=precision)
         held = self.parameters | self.state
@@ -185,8 +223,17 @@ class RunnableGraph(HeldWeights, ABC):
     def forward(self, x: Any) -> dict[str, Array]:
         """Return the outputs by name, for arrays by name, a list in the inputs' order, or the only input's array.
 
-        ArgumentError, DTypeError and ShapeError tell of what the model does not take, IndexOutside of an index that
-        it computes and that there is not.
+        Args:
+            x: Arrays by the inputs' names, a list of them in their order, or the only input's.
+
+        Returns:
+            Arrays by the outputs' names.
+
+        Raises:
+            ArgumentError: Names that are not those of the inputs; an id that is no row of its table.
+            DTypeError: An array of another dtype, or none of numbers.
+            ShapeError: An array of another shape.
+            IndexOutside: An index that the graph computes and that there is not.
         """
         given = self.read(x, f"{self.where}.forward")
         shapes = {n: tuple(a.shape) for n, a in given.items()}
@@ -235,6 +282,13 @@ class RunnableGraph(HeldWeights, ABC):
 
         Its inputs are called as the model's are, or x0, x1, ... where one of these is no identifier, or is called as a
         weight. Its outputs are in the order of ``outputs``; it reads the model's weights.
+
+        Args:
+            shapes: Shapes by the inputs' names.
+
+        Raises:
+            ArgumentError: Names that are not those of the inputs.
+            ShapeError: A shape that the graph is not of.
         """
         return tensor.compile(self._ends(shapes)[0], on=self.device, name=type(self).__name__)
 

@@ -44,9 +44,30 @@ class TrainableGraph(RunnableGraph):
         ``batch_size``, ``clip_norm``, ...). Without ``loss``: cross-entropy of logits for classes and one-hot rows,
         else the mean squared error; ``loss="nll"`` of logarithms of probabilities. ``probabilities``: True for an
         output of probabilities, "independent" for chances of their own, where the graph does not tell and the loss is
-        one that takes them for something else than logits. ``resume``: go
-        on up to ``epochs`` in all, from the folder ``checkpoint`` or from ``training``.
-        Errors are those of ``Network.train``.
+        one that takes them for something else than logits.
+
+        Args:
+            x: Samples (n, ...), of several inputs a mapping by name or a list.
+            y: Targets (n, ...), of several outputs a mapping by name, of those that are trained on.
+            validation: Pair of samples and targets that are measured after each epoch; None: none.
+            optimizer: Name of an optimiser, or one with settings.
+            schedule: Name of a schedule of learning rates, or one with settings; None: the rate stays.
+            resume: Whether it goes on, up to ``epochs`` in all, from the folder ``checkpoint`` or where the last
+                training stopped.
+            progress: Whether a bar is drawn; None: on a terminal or in a notebook.
+            **settings: Settings of ``loom.nn.train.TrainConfig``, ``loss`` and ``probabilities`` among them.
+
+        Returns:
+            ``History``: losses, rates and measures of each epoch.
+
+        Raises:
+            ArgumentError: A setting is unknown, unusable or has no effect; names are not those of inputs or outputs;
+                targets that do not fit; the graph cannot be trained.
+            DTypeError: Not numbers, or not of the kind needed.
+            ShapeError: Samples and targets differ in number, or from the shapes of the model.
+            EmptyError: No samples.
+            NotFinite: NaN or an infinity among the samples, or met in training.
+            StateError: Another training is under way.
         """
         with self.alone(f"{self.where}.train"):
             return self.train_alone(x, y, validation, (optimizer, schedule, resume, progress), settings)
@@ -91,8 +112,27 @@ class TrainableGraph(RunnableGraph):
     ) -> float:  # fmt: skip
         """Make one update of one batch and return its loss; the next call with these settings goes on from there.
 
-        Arguments and errors are those of ``train``. What the optimiser keeps begins anew after other settings, other
+        What the optimiser keeps begins anew after other settings, other
         weights or a ``train``.
+
+        Args:
+            x: Samples (n, ...), of several inputs a mapping by name or a list.
+            y: Targets (n, ...), of several outputs a mapping by name, of those that are trained on.
+            optimizer: Name of an optimiser, or one with settings.
+            schedule: Name of a schedule of learning rates, or one with settings; None: the rate stays.
+            **settings: Settings of ``loom.nn.train.TrainConfig``, ``loss`` and ``probabilities`` among them.
+
+        Returns:
+            Loss of the batch.
+
+        Raises:
+            ArgumentError: A setting is unknown, unusable or has no effect; names are not those of inputs or outputs;
+                targets that do not fit; the graph cannot be trained.
+            DTypeError: Not numbers, or not of the kind needed.
+            ShapeError: Samples and targets differ in number, or from the shapes of the model.
+            EmptyError: No samples.
+            NotFinite: NaN or an infinity among the samples, or met in training.
+            StateError: Another training is under way.
         """
         where = f"{self.where}.train_batch"
         with self.alone(where):

@@ -93,6 +93,16 @@ def load(
     return OnnxModel(read_model(source), None if on is None else device_of(on), trained)
 
 
+def _restore(
+    data: bytes, device: str | None, trained: Sequence[str] | None, known: Sequence[str] | None, snapshot: Any
+) -> OnnxModel:
+    """Return a copied model; ``known``: its parameters, if somebody has asked for them."""
+    made = load(data, on=device, trained=trained if known is None else known)
+    if snapshot is not None:
+        made._trainee().training = snapshot
+    return made
+
+
 class OnnxModel:
     """A model of ONNX. ``inputs`` and ``outputs`` say what it takes and gives; ``run`` computes, ``train`` trains.
 
@@ -205,9 +215,20 @@ class OnnxModel:
             DTypeError: Not a path.
             FileError: The file cannot be written, or the model is too large for one.
         """
+        write_file(path_to_write(path, "onnx.save"), self._encode(), "onnx.save")
+
+    def _encode(self) -> bytes:
+        """Return the bytes of the file of the model."""
         changed = {} if self._weights is None else self.weights()
-        data = with_weights(self._read, self._nodes, self._initializers | changed)
-        write_file(path_to_write(path, "onnx.save"), data, "onnx.save")
+        return with_weights(self._read, self._nodes, self._initializers | changed)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Have ``pickle`` and ``copy`` make a model of its own: what ``save`` writes, and where training stopped."""
+        with self.lock:
+            trained = None if self._weights is None else tuple(self._weights.parameters)
+            snapshot = None if self._training is None else self._training.training
+            device = None if self._device is None else self._device.name
+            return _restore, (self._encode(), device, self._trained, trained, snapshot)
 
     # recording
 
@@ -335,6 +356,18 @@ class OnnxModel:
 
     # training
 
+    def _trainee(self) -> OnnxGraph:
+        """Return the model as it is trained, made once."""
+        from loom.onnx.training import OnnxGraph
+
+        with self.lock:
+            if self._training is None:
+                self._training = OnnxGraph(
+                    self.inputs, self.outputs, self._as_weights(), self._read,
+                    lambda inputs, run: self.record(inputs, learning=run), self.lock, self._device,
+                )  # fmt: skip
+            return self._training
+
     def train(
         self,
         x: Any,
@@ -380,13 +413,5 @@ class OnnxModel:
             EmptyError: No samples.
             NotFinite: NaN or an infinity among the samples, or met in training.
         """
-        from loom.onnx.training import OnnxGraph
-
-        with self.lock:
-            if self._training is None:
-                self._training = OnnxGraph(
-                    self.inputs, self.outputs, self._as_weights(), self._read,
-                    lambda inputs, run: self.record(inputs, learning=run), self.lock, self._device,
-                )  # fmt: skip
         how = (optimizer, schedule, resume, progress)
-        return self._training.fit(x, y, validation, how, frozen, batch_statistics, settings)
+        return self._trainee().fit(x, y, validation, how, frozen, batch_statistics, settings)

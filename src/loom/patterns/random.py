@@ -54,6 +54,30 @@ def uniform(
     f16 11, bf16 8 bits). u is below 1, yet the rounding of the sum may give ``high``, unless low is 0 and high a
     power of two. ArgumentError unless low < high and the difference is finite.
 
+    Args:
+        shape: Length, or lengths by axis, less than 2^32 elements in all.
+        seed: Whole number from 0 to 2^64 - 1.
+        stream: Whole number from 0 to 2^32 - 1; streams of a seed are independent.
+        low: Least number.
+        high: Number above it.
+        dtype: f32, f64, f16 or bf16.
+        like: Tensor, on whose device the result is a tensor; anything else that patterns take: the result is an array
+            of numpy, as for None.
+        on: Device, or its name; None: that of ``like``, else the default device.
+
+    Returns:
+        Array of ``shape`` and ``dtype``.
+
+    Raises:
+        ArgumentError: ``low`` is not below ``high``, or their difference not finite; a seed or a stream out of range;
+            ``like`` is on another device than ``on``.
+        DTypeError: Not numbers; a dtype that is not among those; not a device.
+        ShapeError: A length below 0; too many elements.
+        DeviceError: There is no such device.
+
+    Source:
+        J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+
     >>> uniform(3, seed=1, dtype="float16").tolist()
     [0.89013671875, 0.89453125, 0.58544921875]
     """
@@ -85,6 +109,32 @@ def normal(
     z comes in pairs, by Box and Muller's formula with Loom's own log, sqrt, sine and cosine; its absolute value is at
     most 6.8 (f64 8.6). ArgumentError for numbers that are not finite and a negative ``std``.
 
+    Args:
+        shape: Length, or lengths by axis, less than 2^32 elements in all.
+        seed: Whole number from 0 to 2^64 - 1.
+        stream: Whole number from 0 to 2^32 - 1; streams of a seed are independent.
+        mean: Mean.
+        std: Standard deviation, at least 0.
+        dtype: f32, f64, f16 or bf16.
+        like: Tensor, on whose device the result is a tensor; anything else that patterns take: the result is an array
+            of numpy, as for None.
+        on: Device, or its name; None: that of ``like``, else the default device.
+
+    Returns:
+        Array of ``shape`` and ``dtype``.
+
+    Raises:
+        ArgumentError: A number is not finite; ``std`` is negative; a seed or a stream out of range; ``like`` is on
+            another device than ``on``.
+        DTypeError: Not numbers; a dtype that is not among those; not a device.
+        ShapeError: A length below 0; too many elements.
+        DeviceError: There is no such device.
+
+    Source:
+        J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+        G. E. P. Box, M. E. Muller, "A note on the generation of random normal deviates", Annals of Mathematical
+        Statistics 29, 1958.
+
     >>> abs(float(normal(1000, seed=1).mean())) < 0.1
     True
     """
@@ -111,6 +161,32 @@ def integers(
 
     The upper half of a 64-bit word times ``high - low``; words that would favour some are redrawn from further
     counters of the same element (Lemire 2019). ArgumentError unless low < high fit the dtype.
+
+    Args:
+        shape: Length, or lengths by axis, less than 2^32 elements in all.
+        low: Least number.
+        high: Number after the largest.
+        seed: Whole number from 0 to 2^64 - 1.
+        stream: Whole number from 0 to 2^32 - 1; streams of a seed are independent.
+        dtype: Dtype of integers.
+        like: Tensor, on whose device the result is a tensor; anything else that patterns take: the result is an array
+            of numpy, as for None.
+        on: Device, or its name; None: that of ``like``, else the default device.
+
+    Returns:
+        Array of ``shape`` and ``dtype``.
+
+    Raises:
+        ArgumentError: Not low < high within the dtype; a seed or a stream out of range; ``like`` is on another device
+            than ``on``.
+        DTypeError: Not numbers; a dtype that is not among those; not a device.
+        ShapeError: A length below 0; too many elements.
+        DeviceError: There is no such device.
+
+    Source:
+        J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+        D. Lemire, "Fast random integer generation in an interval", ACM Transactions on Modeling and Computer Simulation
+        29, 2019.
 
     >>> sorted(set(integers(100, 1, 7, seed=1).tolist()))
     [1, 2, 3, 4, 5, 6]
@@ -139,6 +215,27 @@ def bits(
 ) -> Any:
     """Return words of random bits, u32 or u64 (two words each, the earlier one lower).
 
+    Args:
+        shape: Length, or lengths by axis, less than 2^32 elements in all.
+        seed: Whole number from 0 to 2^64 - 1.
+        stream: Whole number from 0 to 2^32 - 1; streams of a seed are independent.
+        dtype: u32 or u64.
+        like: Tensor, on whose device the result is a tensor; anything else that patterns take: the result is an array
+            of numpy, as for None.
+        on: Device, or its name; None: that of ``like``, else the default device.
+
+    Returns:
+        Array of ``shape`` and ``dtype``.
+
+    Raises:
+        ArgumentError: A seed or a stream out of range; ``like`` is on another device than ``on``.
+        DTypeError: Not numbers; a dtype that is not among those; not a device.
+        ShapeError: A length below 0; too many elements.
+        DeviceError: There is no such device.
+
+    Source:
+        J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+
     >>> bits(2, seed=0).tolist() == [0x6627E8D5, 0xE169C58D]
     True
     """
@@ -157,6 +254,27 @@ def bernoulli(
     on: str | Device | None = None,
 ) -> Any:
     """Return bools that are true with probability ``p`` (0 to 1, taken to the nearest 2^-32): word < p 2^32.
+
+    Args:
+        shape: Length, or lengths by axis, less than 2^32 elements in all.
+        p: Probability of True, from 0 to 1.
+        seed: Whole number from 0 to 2^64 - 1.
+        stream: Whole number from 0 to 2^32 - 1; streams of a seed are independent.
+        like: Tensor, on whose device the result is a tensor; anything else that patterns take: the result is an array
+            of numpy, as for None.
+        on: Device, or its name; None: that of ``like``, else the default device.
+
+    Returns:
+        Array of bools of ``shape``.
+
+    Raises:
+        ArgumentError: Not a probability; a seed or a stream out of range; ``like`` is on another device than ``on``.
+        DTypeError: Not numbers; not a device.
+        ShapeError: A length below 0; too many elements.
+        DeviceError: There is no such device.
+
+    Source:
+        J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 
     >>> bernoulli(4, 1.0, seed=1).tolist()
     [True, True, True, True]
@@ -178,6 +296,27 @@ def dropout_mask(
 
     The opposite of ``bernoulli(shape, rate)``.
 
+    Args:
+        shape: Length, or lengths by axis, less than 2^32 elements in all.
+        rate: Probability of False, from 0 to 1.
+        seed: Whole number from 0 to 2^64 - 1.
+        stream: Whole number from 0 to 2^32 - 1; streams of a seed are independent.
+        like: Tensor, on whose device the result is a tensor; anything else that patterns take: the result is an array
+            of numpy, as for None.
+        on: Device, or its name; None: that of ``like``, else the default device.
+
+    Returns:
+        Array of bools of ``shape``.
+
+    Raises:
+        ArgumentError: Not a probability; a seed or a stream out of range; ``like`` is on another device than ``on``.
+        DTypeError: Not numbers; not a device.
+        ShapeError: A length below 0; too many elements.
+        DeviceError: There is no such device.
+
+    Source:
+        J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+
     >>> dropout_mask(4, 0.0, seed=1).tolist()
     [True, True, True, True]
     """
@@ -188,6 +327,26 @@ def dropout_mask(
 
 def permutation(n: int, *, seed: int, stream: int = 0, like: Any = None, on: str | Device | None = None) -> Any:
     """Return 0 to n - 1 in random order (int64): the positions that sort n words of 64 bits, equal ones in order.
+
+    Args:
+        n: Number of elements, below 2^32.
+        seed: Whole number from 0 to 2^64 - 1.
+        stream: Whole number from 0 to 2^32 - 1; streams of a seed are independent.
+        like: Tensor, on whose device the result is a tensor; anything else that patterns take: the result is an array
+            of numpy, as for None.
+        on: Device, or its name; None: that of ``like``, else the default device.
+
+    Returns:
+        Array (n,) of int64.
+
+    Raises:
+        ArgumentError: ``n`` is out of range; a seed or a stream out of range; ``like`` is on another device than
+            ``on``.
+        DTypeError: Not numbers; not a device.
+        DeviceError: There is no such device.
+
+    Source:
+        J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 
     >>> sorted(permutation(5, seed=1).tolist())
     [0, 1, 2, 3, 4]

@@ -22,7 +22,7 @@ from loom.tensor.ops.views import reshape
 from loom.tensor.record.draft import Draft
 from loom.tensor.record.graph import Node
 
-__all__ = ["check_operation", "gpu_scan"]
+__all__ = ["check_operation", "gpu_scan", "scan"]
 
 _OPERATIONS = ("sum", "product", "min", "max")
 
@@ -36,7 +36,8 @@ def _record(draft: Draft, node: Node, data: Any, out: Any) -> None:
 _SCAN = Operation("gpu_scan", _record)
 
 
-def _scan(x: Tensor, op: str = "sum", *, exclusive: bool = False, axis: int | None = None) -> Tensor:
+def scan(x: Tensor, op: str = "sum", *, exclusive: bool = False, axis: int | None = None) -> Tensor:
+    """Return what ``gpu_scan`` is of a tensor."""
     before = flag(exclusive, "gpu_scan, exclusive")
     check_operation(op, "gpu_scan")
     if axis is None and x.ndim > 1:
@@ -52,7 +53,7 @@ def _scan(x: Tensor, op: str = "sum", *, exclusive: bool = False, axis: int | No
     return found if x.ndim else reshape(found, ())
 
 
-@row(_scan)
+@row(scan)
 def gpu_scan(
     data: Any, op: str = "sum", *, exclusive: bool = False, axis: int | None = None, on: str | Device | None = None
 ) -> Any:

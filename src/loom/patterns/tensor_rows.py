@@ -23,7 +23,7 @@ from loom.patterns.kept_functions import ElementsNeededError, RecordedFunction, 
 from loom.tensor import Tensor
 from loom.tensor.handle.methods import fresh
 
-__all__ = ["RENAMED", "answer", "as_floats", "by_name", "finish", "row"]
+__all__ = ["RENAMED", "answer", "as_floats", "by_name", "finish", "row", "under_own_name"]
 
 _Call = Callable[..., Any]
 _Function = TypeVar("_Function", bound=_Call)
@@ -190,6 +190,21 @@ def by_name(error: LoomError, where: str) -> LoomError:
     if type(error) not in RENAMED or error.where == place or head.startswith("environment "):
         return error
     return type(error)(place, error.what, expected=error.expected, got=error.got, remedy=error.remedy)
+
+
+def under_own_name(where: str) -> Callable[[_Function], _Function]:
+    """Have a function tell errors of the pattern that it stands for by its own name, ``where``."""
+
+    def wrap(function: _Function) -> _Function:
+        def call(*args: Any, **named: Any) -> Any:
+            try:
+                return function(*args, **named)
+            except RENAMED as error:
+                raise by_name(error, where) from None
+
+        return cast(_Function, functools.wraps(function)(call))
+
+    return wrap
 
 
 def as_floats(data: Any) -> Any:

@@ -20,7 +20,7 @@ from loom.core.errors import ArgumentError, FileError
 from loom.core.given import path as path_of
 from loom.core.optional import require
 from loom.formats.file_writes import path_to_write, write_file
-from loom.formats.safetensors import is_safetensors
+from loom.formats.safetensors import SealedParts, is_safetensors
 from loom.formats.stored_weights import read_tensors, write_stored
 from loom.formats.whole_files import file_bytes
 from loom.pytorch.structure import to_json
@@ -41,6 +41,11 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     if target.suffix != ".safetensors":
         raise ArgumentError(f"{where}, path", "another kind of file", expected="a name that ends with .safetensors",
                             got=target.name, remedy="Rename it")  # fmt: skip
+    write_file(target, encode_model(model), where)
+
+
+def encode_model(model: Any) -> SealedParts:
+    """Return the parts of the file of a model."""
     imported = model.imported
     held = model.parameters | model.state
     arrays = {WEIGHTS + n: widen(t.host_elements()[0], t.dtype) for n, t in held.items()}
@@ -50,7 +55,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         arrays |= {KEPT + n: a for n, a in model.training.arrays.items()}
         metadata[FACTS] = json.dumps(dict(model.training.facts))
     flat = {n: _flat(np.asarray(a, order="C")) for n, a in arrays.items()}
-    write_file(target, write_stored(flat, {}, metadata), where)
+    return write_stored(flat, {}, metadata)
 
 
 def _flat(a: Array) -> Array:

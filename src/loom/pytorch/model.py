@@ -21,7 +21,7 @@ from loom.core.late.dataclass import dataclass
 from loom.importers.ports import ArrayInfo
 from loom.importers.recordings import GraphPass
 from loom.importers.trainable import TrainableGraph
-from loom.pytorch.files import read_state_dict, save
+from loom.pytorch.files import encode_model, read_state_dict, save
 from loom.pytorch.graph import AtenGraph, weights_behind
 from loom.pytorch.ranges import Way, select
 from loom.pytorch.recording import AtenRecording
@@ -63,6 +63,13 @@ class Imported:
         return self.evaluation[0].graph
 
 
+def _restore(data: bytes, device: str) -> TorchModel:
+    """Return a copied model."""
+    from loom.pytorch.loading import load
+
+    return load(data, on=device)
+
+
 class TorchModel(TrainableGraph):
     """A module imported by ``loom.from_torch``: it is called as the module is, and trained by ``train``.
 
@@ -95,6 +102,11 @@ class TorchModel(TrainableGraph):
         shapes = ", ".join(f"{i.name}: {i.shape}" for i in self.inputs)
         made = ", ".join(f"{o.name}: {o.shape}" for o in self.outputs)
         return f"<loom.TorchModel: {shapes} to {made}, {count} weights, on {self.device.name}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Have ``pickle`` and ``copy`` make a model of its own by what ``save`` writes."""
+        with self.lock:
+            return _restore, (encode_model(self).whole(), self.device.name)
 
     def vocabularies(self) -> Mapping[str, int]:
         """Return input -> rows of the table that an embedding looks it up in."""
@@ -159,10 +171,17 @@ class TorchModel(TrainableGraph):
     def load_state_dict(self, weights: Mapping[str, Any] | str | os.PathLike[str], *, strict: bool = True) -> None:
         """Write weights under PyTorch's names: arrays, tensors of PyTorch, or a file of them (``read_state_dict``).
 
-        ``strict``: all of them, and no others.
+        Where there is an error nothing is written. What the optimiser keeps begins anew.
 
-        ArgumentError for names missing or unknown, and for tied names with different numbers; ShapeError for other
-        shapes. Nothing is written then. What the optimiser keeps begins anew.
+        Args:
+            weights: Arrays or tensors of PyTorch by name, or a file of them.
+            strict: Whether all names are needed, and no others are taken.
+
+        Raises:
+            ArgumentError: Names are missing or unknown; tied names with different numbers.
+            DTypeError: Not weights by name; not numbers.
+            ShapeError: An array of another shape.
+            FileError: The file cannot be read.
         """
         where = "from_torch.load_state_dict"
         if isinstance(weights, (str, os.PathLike)):
@@ -190,11 +209,27 @@ class TorchModel(TrainableGraph):
             self.training = self._batches = None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write model, weights and where its training stopped as a .safetensors, which ``loom.pytorch.load`` reads."""
+        """Write model, weights and where its training stopped as a .safetensors, which ``loom.pytorch.load`` reads.
+
+        Args:
+            path: File that ends with .safetensors, in place of one there.
+
+        Raises:
+            ArgumentError: Another kind of file.
+            DTypeError: Not a path.
+            FileError: The file cannot be written.
+        """
         save(self, path)
 
     def copy_into(self, module: Any) -> None:
-        """Write the weights into a module of PyTorch that has these names; else ArgumentError, nothing written."""
+        """Write the weights into a module of PyTorch that has these names; else nothing is written.
+
+        Args:
+            module: Module of PyTorch with weights of these names and shapes.
+
+        Raises:
+            ArgumentError: A module of other weights, or none.
+        """
 
         def as_torch(a: Array) -> Any:
             if a.dtype.name == "bfloat16":

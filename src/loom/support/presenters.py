@@ -17,8 +17,8 @@ from loom.core.errors import ArgumentError, DeviceError, StateError
 from loom.core.given import able, path
 from loom.core.numbers import whole
 from loom.core.tracebacks import brief_class
+from loom.formats.file_writes import write_file
 from loom.runtime.memory.frames import Frame
-from loom.storage.atomic import replace_file
 
 __all__ = ["Latest", "Page", "PngSequence", "Presenter"]
 
@@ -104,17 +104,18 @@ class PngSequence:
         self.next = whole(first, "loom.PngSequence, first", least=0)
 
     def show(self, frame: Frame) -> None:
-        """Write the next file, whole or not at all; OSError if the folder cannot be written.
+        """Write the next file, whole or not at all.
 
         Args:
             frame: ``loom.Frame``.
 
         Raises:
             DTypeError: Not a frame.
+            FileError: The file cannot be written.
         """
-        replace_file(
-            self.folder / self.name.format(self.next), able(frame, "loom.PngSequence.show", "png", "a loom.Frame").png()
-        )
+        where = "loom.PngSequence.show"
+        picture = able(frame, where, "png", "a loom.Frame").png()
+        write_file(self.folder / self.name.format(self.next), picture, where, durable=False)
         self.next += 1
 
     def close(self) -> None:

@@ -353,7 +353,7 @@ class Reads(ABC):
         self, target: str | os.PathLike[str], *columns: str, separator: str = ",", header: bool = True,
         encoding: str | None = None,
     ) -> int:  # fmt: skip
-        """Write columns to a CSV file (RFC 4180), in one step; OSError where it cannot be written.
+        """Write columns to a CSV file (RFC 4180), in one step.
 
         Floats are written so that they are read back as they were; a missing value is an empty cell, as an empty text
         is; bools are true and false, bytes hexadecimal, dates as in ISO 8601.
@@ -372,6 +372,7 @@ class Reads(ABC):
             ArgumentError: There is no such column, or one is named twice; an encoding or a separator that is unusable;
                 ``header`` is no truth.
             DTypeError: Not a path; a name is no text.
+            FileError: The file cannot be written.
         """
         where = "tables.export_csv"
         found, ids = _values(self._as_query(), columns, where)

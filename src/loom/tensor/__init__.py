@@ -17,6 +17,7 @@ Stability: stable.
 
 from importlib import import_module
 
+from loom.core.errors import end_of_process
 from loom.core.names import missing_name
 from loom.core.tracebacks import public
 
@@ -114,6 +115,15 @@ __all__ = ["newaxis", *_MODULES, *_WHERE]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> object:
+    try:
+        return _find(name)
+    except ImportError:
+        if (found := end_of_process(f"loom.tensor.{name}")) is None:
+            raise
+    raise found
+
+
+def _find(name: str) -> object:
     if name in _MODULES:
         return import_module(f"loom.tensor.{name}")
     if name not in _WHERE:

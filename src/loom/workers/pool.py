@@ -47,6 +47,25 @@ class WorkerPool:
 
     DeviceError where Ray is missing, cannot be reached, or has not what the workers need; where a worker's device is
     missing; where its versions are others. Nothing is left running then.
+
+    Args:
+        workers: Number of workers, or the name of each one's device.
+        address: Ray's head, host:port; None: one that is started on this machine, and ended by ``close``.
+        threads: Threads of the processor for each; None: its cores are shared out here, on a cluster it is 1.
+        audit: Share, from 0 to 1, of each worker's calls that a second one computes as well.
+        seed: Whole number that chooses which, at least 0.
+        patience: Seconds, at least 1, after which a worker that says nothing is taken for lost.
+        store_nbytes: Bytes of the object store of a Ray started here; None: as Ray has it.
+        device: Name of the workers' device, where ``workers`` is a number; None: the default device.
+        where: Name that errors have.
+        actor: Class of what runs on each worker.
+
+    Raises:
+        ArgumentError: A number is out of range; an address, or an object store, that cannot be used.
+        DTypeError: A name that is no text.
+        DeviceError: Ray is missing, cannot be reached, or has not what the workers need; a worker's device is missing,
+            or its versions are others.
+        LoomTimeout: Workers did not start in time.
     """
 
     def __init__(
@@ -129,14 +148,35 @@ class WorkerPool:
     # membership
 
     def add(self, device: str | None = None) -> int:
-        """Start one more worker, and return its number at once: it takes part in what is computed when it is ready."""
+        """Start one more worker, and return its number at once: it takes part in what is computed when it is ready.
+
+        Args:
+            device: Name of its device; None: that of the first worker.
+
+        Returns:
+            Number of the worker.
+
+        Raises:
+            ArgumentError: Not usable as a device's name.
+            DTypeError: Not a text.
+            DeviceError: There is no such device, or Ray has not what it needs.
+            StateError: The pool is closed, or of the process that this one was forked from.
+        """
         self._open("add")
         (name,) = devices_of(1 if device is None else [device], self._members.all[0].device, f"{self.where}, add")
         self._require_resources([name])
         return self._members.start(name).number
 
     def remove(self, worker: int) -> None:
-        """Send a worker away; what it had at hand others compute. ArgumentError if there is none of this number."""
+        """Send a worker away; what it had at hand others compute. ArgumentError if there is none of this number.
+
+        Args:
+            worker: Number of the worker, as of ``status``.
+
+        Raises:
+            ArgumentError: No worker that is there has this number.
+            StateError: The pool is closed, or of the process that this one was forked from.
+        """
         self._open("remove")
         worker = whole(worker, f"{self.where}, remove", least=0, remedy="See status()")
         for member in self._members:
@@ -148,7 +188,18 @@ class WorkerPool:
                             remedy="See status()")  # fmt: skip
 
     def wait(self, seconds: float | None = None) -> int:
-        """Wait until no worker is starting any more; return how many are ready."""
+        """Wait until no worker is starting any more; return how many are ready.
+
+        Args:
+            seconds: Most seconds, at least 0; None: the pool's patience.
+
+        Returns:
+            Number of workers that are ready.
+
+        Raises:
+            ArgumentError: Not a number of seconds.
+            StateError: The pool is closed, or of the process that this one was forked from.
+        """
         self._open("wait")
         self._members.settle(self._patience if seconds is None else real(seconds, f"{self.where}, wait", least=0))
         return len(self._members.ready())
@@ -339,6 +390,20 @@ class WorkerPool:
 
         The function runs on the workers, where ``LOOM_DEVICE`` is their device; it is to give the same for the same
         chunk. ArgumentError for what is no function.
+
+        Args:
+            function: Function of a chunk that can be pickled.
+            chunks: List of chunks, or what yields them; of a tuple each element is an argument.
+
+        Returns:
+            List of results in the order of the chunks.
+
+        Raises:
+            ArgumentError: Not a function; not several chunks.
+            DTypeError: A function, a chunk or a result that cannot be pickled.
+            DeviceError: No worker is left, or results are lost with a machine.
+            LoomTimeout: Results do not arrive.
+            StateError: The pool is closed, or computes for another thread.
         """
         if not callable(function):
             raise ArgumentError(f"{self.where}, map", "not a function", expected="a function of a chunk",

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, overload
 import numpy as np
 
 from loom.core.dtype import DType
-from loom.core.errors import ArgumentError, KernelTypeError, StateError
+from loom.core.errors import ArgumentError, KernelTypeError, StateError, end_of_process
 from loom.core.given import flag, is_int, is_list, is_tuple
 from loom.core.numerics import Guarantee
 from loom.core.tracebacks import brief
@@ -139,7 +139,12 @@ class KernelFunction:
         if KernelFunction.launch is None:
             raise StateError(f"kernel {self.name!r}", "nothing that runs kernels is loaded", expected="loom.kernel",
                              remedy="Import loom.runtime.calls.kernels")  # fmt: skip
-        return KernelFunction.launch(self, args, named)
+        try:
+            return KernelFunction.launch(self, args, named)
+        except ImportError:
+            if (found := end_of_process(f"kernel {self.name!r}")) is None:
+                raise
+        raise found
 
     def __getitem__(self, size: Any) -> Any:
         """Return it with a number of groups, as in ``k[groups](x, y)``; ``k[groups, workgroup]`` checks the workgroup.

@@ -29,7 +29,14 @@ class VirtualClock:
         return self._now
 
     def advance(self, ns: int) -> None:
-        """Let ``ns`` nanoseconds pass; ArgumentError for fewer than 0."""
+        """Let ``ns`` nanoseconds pass.
+
+        Args:
+            ns: Nanoseconds, at least 0.
+
+        Raises:
+            ArgumentError: Not such a whole number.
+        """
         self._now += whole(ns, "VirtualClock.advance, ns", least=0)
 
 
@@ -49,4 +56,8 @@ class RealClock:
         return time.perf_counter_ns() - self._start
 
     def advance(self, ns: int) -> None:
-        """Do nothing."""
+        """Do nothing.
+
+        Args:
+            ns: Nanoseconds, which are not looked at.
+        """

@@ -44,11 +44,18 @@ class Costs:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostModel:
     """What a machine takes: ``operation_ns`` for each arithmetic operation by numeric type (a multiply-add is two),
-    ``layer_ns`` each time a layer runs, forward or backward. Not negative; ArgumentError else.
+    ``layer_ns`` each time a layer runs, forward or backward.
 
     An answer: the operations of a forward pass (``Network.blueprint`` counts them) and its layers. Learning of a batch:
     twice those operations for each sample, and two for each weight (four if the mode keeps velocities); of several
     samples the forward pass is computed once more. Layers run three times, two if the forward pass is the answer's.
+
+    Args:
+        operation_ns: Nanoseconds of an operation by numeric type, whole numbers of at least 0.
+        layer_ns: Nanoseconds each time that a layer runs, at least 0.
+
+    Raises:
+        ArgumentError: Not costs by type; a number out of range; an answer that takes no time.
 
     >>> from loom.nn.adapt import CostModel
     >>> CostModel().of("dense", "step").answer
@@ -73,7 +80,18 @@ class CostModel:
     def of(self, layers: str, mode: str | TweenMode, dtype: str = "f32", *, batch: int = 1, parts: int = 1) -> Costs:
         """Return the costs of an architecture in a mode; ``batch``: samples from which it learns at once, in ``parts``.
 
-        ArgumentError for a type without a cost.
+        Args:
+            layers: Name of an architecture of ``LAYERS``.
+            mode: Mode, or its name.
+            dtype: Numeric type.
+            batch: Samples of a batch.
+            parts: Parts that a batch is cut into.
+
+        Returns:
+            ``Costs``: nanoseconds of an answer, and of learning from a batch.
+
+        Raises:
+            ArgumentError: There is no such architecture or mode; a type without a cost.
         """
         from loom.nn.adapt.networks import document
 
@@ -87,7 +105,14 @@ class CostModel:
         return Costs(each * found.operations + layer, learn + parts * (2 + again) * layer)
 
     def require_cost(self, dtype: str) -> None:
-        """See that operations of a type have a cost; ArgumentError else."""
+        """See that operations of a type have a cost.
+
+        Args:
+            dtype: Numeric type.
+
+        Raises:
+            ArgumentError: Its operations have no cost.
+        """
         if dtype not in self.operation_ns:
             raise ArgumentError("loom.nn.adapt.CostModel", f"operations of {dtype} have no cost",
                                 expected=", ".join(self.operation_ns), got=dtype,

@@ -13,8 +13,8 @@ from typing import Any
 
 from loom.core.errors import ArgumentError, FileError
 from loom.core.optional import require
+from loom.formats.file_writes import write_file
 from loom.nn.adapt.suite import MEASURES, VERSION
-from loom.storage.atomic import replace_file
 
 __all__ = ["read_results", "robustness", "save_png", "table", "write_results"]
 
@@ -77,13 +77,17 @@ def _share(levels: Mapping[float, float]) -> float:
 
 
 def write_results(results: Mapping[str, Any], path: Path) -> None:
-    """Write results as JSON, the file at once; OSError if it cannot be.
+    """Write results as JSON, the file at once.
 
     Args:
         results: Results of ``run_benchmark``.
         path: File, in place of one there.
+
+    Raises:
+        FileError: It cannot be written.
     """
-    replace_file(path, (json.dumps(results, indent=1) + "\n").encode())
+    text = json.dumps(results, indent=1) + "\n"
+    write_file(path, text.encode(), "loom.nn.adapt.write_results", durable=False)
 
 
 def read_results(path: Path) -> dict[str, Any]:

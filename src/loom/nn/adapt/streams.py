@@ -55,11 +55,25 @@ class TaskStream:
         return len(self.observations)
 
     def observe(self, ns: int) -> Floats:
-        """Return what is seen at a time, the last of it from the end on."""
+        """Return what is seen at a time, the last of it from the end on.
+
+        Args:
+            ns: Nanoseconds since the start, at least 0.
+
+        Returns:
+            Array (16,) of f32.
+        """
         return self.observations[min(ns // _NS, len(self.observations) - 1)]
 
     def answer(self, ns: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Return the right answers of all agents at a time, by the task that holds then."""
+        """Return the right answers of all agents at a time, by the task that holds then.
+
+        Args:
+            ns: Nanoseconds since the start, at least 0.
+
+        Returns:
+            Array (agents,) of int64: classes from 0.
+        """
         at = min(ns // _NS, len(self.observations) - 1)
         task = 0
         for since, number in self.changes:

@@ -56,6 +56,26 @@ class Settings:
     ``block``: answers that a mode without ticks collects before it learns. ``rates``: mode -> learning rate, in place
     of the tuned ones. ``real_time``: by the machine's clock, else by ``cost``. ArgumentError for what is unknown or
     out of range.
+
+    Args:
+        seeds: Number of seeds, from 1 to 1,000,000.
+        first_seed: First of them.
+        modes: Names of modes of ``TweenMode``.
+        layers: Names of architectures of ``LAYERS``, or "agents".
+        types: Types of weights and arithmetic.
+        worlds: Names of the streams' worlds.
+        noise: Deviations of what is added to observations, from 0 to 10^6.
+        total_ms: Milliseconds of a stream.
+        window_ms: Milliseconds of a window.
+        changes: Changes of the task, fewer than milliseconds.
+        block: Answers that a mode without ticks collects before it learns.
+        rates: Learning rates by mode, in place of the tuned ones.
+        real_time: Whether the machine's clock counts, else ``cost``.
+        cost: Cost model of virtual time.
+
+    Raises:
+        ArgumentError: A name that there is not; a number out of range; a type or an architecture that a mode has no
+            rule for, or whose operations have no cost.
     """
 
     seeds: int = 100

@@ -41,6 +41,14 @@ class AdaptationTracker:
     whole numbers; StateError for calls out of that
     order, or if the clock goes back.
 
+    Args:
+        window_ms: Milliseconds of a window, at least 1.
+        total_ms: Milliseconds in all, at least 1.
+        clock: Function that returns whole nanoseconds; None: the machine's clock.
+
+    Raises:
+        ArgumentError: Not whole milliseconds, or too many windows; not a clock.
+
     >>> from loom.nn.adapt import VirtualClock
     >>> clock = VirtualClock()
     >>> tracker = AdaptationTracker(50, 200, clock)
@@ -77,12 +85,31 @@ class AdaptationTracker:
         """Answers after the end, which count for nothing."""
 
     def set_model_info(self, model: str, mode: str) -> None:
-        """Name the model and the mode it learns by; both stand in what ``finalize`` returns."""
+        """Name the model and the mode it learns by; both stand in what ``finalize`` returns.
+
+        Args:
+            model: Name of the model.
+            mode: Name of the mode.
+
+        Raises:
+            DTypeError: Not a text.
+        """
         self._model = text(model, "AdaptationTracker.set_model_info, model")
         self._mode = text(mode, "AdaptationTracker.set_model_info, mode")
 
     def schedule_task_change(self, offset_ms: int, task_id: int, task_name: str) -> None:
-        """Have the task be ``task_id`` from ``offset_ms`` after the start on; changes may come in any order."""
+        """Have the task be ``task_id`` from ``offset_ms`` after the start on; changes may come in any order.
+
+        Args:
+            offset_ms: Milliseconds from the start on, from 1 to below the total.
+            task_id: Number of the task.
+            task_name: Name of the task.
+
+        Raises:
+            ArgumentError: Not a whole number, or one out of range; there is a change at that time.
+            DTypeError: A name that is no text.
+            StateError: The time is running.
+        """
         where = "AdaptationTracker.schedule_task_change"
         if self._began is not None:
             raise StateError(where, "the time is running", expected="changes before start", got="one after it",
@@ -95,7 +122,17 @@ class AdaptationTracker:
         self._tasks = sorted([*self._tasks, task], key=lambda t: t.since)
 
     def start(self, task: str, task_id: int = 0) -> None:
-        """Begin to count time, with a task."""
+        """Begin to count time, with a task.
+
+        Args:
+            task: Name of the first task.
+            task_id: Number of it.
+
+        Raises:
+            ArgumentError: Not a whole number, or a clock that tells none.
+            DTypeError: A name that is no text.
+            StateError: The time is running.
+        """
         where = "AdaptationTracker.start"
         if self._began is not None:
             raise StateError(where, "the time is running", expected="one start", got="another",
@@ -110,7 +147,12 @@ class AdaptationTracker:
                      "or time.perf_counter_ns")  # fmt: skip
 
     def elapsed(self) -> int:
-        """Return the nanoseconds since the start; StateError before it."""
+        """Return the nanoseconds since the start.
+
+        Raises:
+            ArgumentError: A clock that tells no whole number.
+            StateError: The time is not running, or the clock went back.
+        """
         if self._began is None:
             raise StateError("AdaptationTracker", "the time is not running", expected="start first", got="no start",
                              remedy="Call start(task, id)")  # fmt: skip
@@ -130,6 +172,16 @@ class AdaptationTracker:
         """Count an answer given now; return the id of the task as it was before, at the answer before this one.
 
         An answer after the end counts for nothing but ``late``.
+
+        Args:
+            correct: Whether the answer was right.
+
+        Returns:
+            Number of the task at the answer before this one, of the first one at the first.
+
+        Raises:
+            ArgumentError: Not a truth; a clock that tells no whole number.
+            StateError: The time is not running, or the clock went back.
         """
         correct = flag(correct, "AdaptationTracker.record_output, correct")
         now = self.elapsed()
@@ -144,7 +196,12 @@ class AdaptationTracker:
         return before.id
 
     def get_current_task(self) -> int:
-        """Return the id of the task that the schedule says is the one now."""
+        """Return the id of the task that the schedule says is the one now.
+
+        Raises:
+            ArgumentError: A clock that tells no whole number.
+            StateError: The time is not running, or the clock went back.
+        """
         return self._at(self.elapsed()).id
 
     def _at(self, ns: int) -> _Task:
@@ -161,6 +218,10 @@ class AdaptationTracker:
         ``post_accuracy``), ``recovery_windows`` (how many windows after ``post_change_window`` the first with at least
         50% comes, before the next change; -1: never) and ``recovery_time`` (those windows' time; -1: never).
         A window in which the task changes is neither before nor after the change.
+
+        Raises:
+            ArgumentError: A clock that tells no whole number.
+            StateError: The time is not running, or the clock went back.
         """
         duration = self.elapsed()
         windows = [self._window_summary(i) for i in range(len(self._outputs))]

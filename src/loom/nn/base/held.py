@@ -56,8 +56,16 @@ class HeldWeights:
     def load(self, weights: Mapping[str, Any]) -> None:
         """Write all weights and state: numbers of the right shapes under the names of ``weights()``.
 
-        Weights of bf16 may be its 16 bits, as uint16. ArgumentError for names missing or unknown, ShapeError for other
-        shapes, DTypeError for what holds no numbers; nothing is written then.
+        Where there is an error nothing is written.
+
+        Args:
+            weights: Arrays by the names of ``weights()``; those of bf16 may be its 16 bits, as uint16.
+
+        Raises:
+            ArgumentError: Names are missing or unknown; a number that the dtype lacks.
+            DTypeError: Not numbers.
+            ShapeError: An array of another shape.
+            StateError: A weight is kept quantised.
         """
         self.require_numbers("other weights")
         where, known = f"{_place(self)}.load", self.parameters | self.state

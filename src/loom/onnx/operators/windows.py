@@ -139,8 +139,7 @@ def _max_pool(call: NodeCall, x: Tensor) -> Made:
     padded = how.pad(x, least)
     if len([n for n in call.node.output if n]) < 2:
         return how.largest(padded)
-    found = how.over(padded)
-    seen = lt.reshape(found, (*found.shape[: x.ndim], -1))
+    seen = how.flat_over(padded)
     at = places_of_largest(call, seen, _positions(x.shape, how, columns))
     most = lt.max(seen, axis=-1)
     if any(a or b for a, b in how.pads):  # all is the least there is: the first that is no padding

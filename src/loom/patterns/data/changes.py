@@ -27,10 +27,14 @@ class Bands(NamedTuple):
     upper: Any
 
 
-def _diff(x: Tensor, lag: int = 1) -> Tensor:
-    require_alike("data.diff", {"data": x}, integers=True)
-    before, after = _pairs("data.diff", x, lag)
+def _diff(x: Tensor, lag: int = 1, where: str = "data.diff") -> Tensor:
+    require_alike(where, {"data": x}, integers=True)
+    before, after = _pairs(where, x, lag)
     return after - before
+
+
+def _momentum(x: Tensor, lag: int = 10) -> Tensor:
+    return _diff(x, lag, "data.momentum")
 
 
 def _percent_change(x: Tensor, lag: int = 1) -> Tensor:
@@ -74,19 +78,56 @@ def _pairs(where: str, x: Tensor, lag: Any) -> tuple[Tensor, Tensor]:
 def diff(data: Any, lag: int = 1, *, on: str | Device | None = None) -> Any:
     """Return x[i + lag] - x[i] of a series of numbers; integers wrap. ArgumentError for a lag below 1.
 
+    Args:
+        data: Array (n,) of integers or floats.
+        lag: Steps from the earlier to the later element, at least 1.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        Array (n - lag,) of the dtype of ``data``.
+
+    Raises:
+        ArgumentError: A lag below 1, or more dimensions than one; an array on another device than ``on``.
+        DTypeError: Not numbers; not a device.
+
     >>> diff([1, 4, 9, 16]).tolist()
     [3, 5, 7]
     """
 
 
+@row(_momentum, where="data.momentum")
 def momentum(data: Any, lag: int = 10, *, on: str | Device | None = None) -> Any:
-    """Return what a series gained in ``lag`` steps: ``diff`` with that lag."""
-    return diff(data, lag, on=on)
+    """Return what a series gained in ``lag`` steps: ``diff`` with that lag.
+
+    Args:
+        data: Array (n,) of integers or floats.
+        lag: Steps from the earlier to the later element, at least 1.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        Array (n - lag,) of the dtype of ``data``.
+
+    Raises:
+        ArgumentError: A lag below 1, or more dimensions than one; an array on another device than ``on``.
+        DTypeError: Not numbers; not a device.
+    """
 
 
 @row(_percent_change, where="data.percent_change")
 def percent_change(data: Any, lag: int = 1, *, on: str | Device | None = None) -> Any:
     """Return x[i + lag] / x[i] - 1 of a series of numbers: 0.1 for a tenth more.
+
+    Args:
+        data: Array (n,) of numbers; integers are taken as f64.
+        lag: Steps from the earlier to the later element, at least 1.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        Array (n - lag,) of floats.
+
+    Raises:
+        ArgumentError: A lag below 1, or more dimensions than one; an array on another device than ``on``.
+        DTypeError: Not numbers; not a device.
 
     >>> percent_change([2.0, 3.0, 1.5]).tolist()
     [0.5, -0.5]
@@ -95,12 +136,42 @@ def percent_change(data: Any, lag: int = 1, *, on: str | Device | None = None) -
 
 @row(_log_returns, where="data.log_returns")
 def log_returns(data: Any, lag: int = 1, *, on: str | Device | None = None) -> Any:
-    """Return the natural logarithm of x[i + lag] / x[i] of a series of numbers."""
+    """Return the natural logarithm of x[i + lag] / x[i] of a series of numbers.
+
+    Args:
+        data: Array (n,) of numbers; integers are taken as f64.
+        lag: Steps from the earlier to the later element, at least 1.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        Array (n - lag,) of floats.
+
+    Raises:
+        ArgumentError: A lag below 1, or more dimensions than one; an array on another device than ``on``.
+        DTypeError: Not numbers; not a device.
+    """
 
 
 @row(_bollinger, where="data.bollinger")
 def bollinger(data: Any, window: int = 20, width: float = 2.0, *, on: str | Device | None = None) -> Any:
     """Return the means of every window of a series of numbers, and ``width`` deviations of it below and above.
+
+    Args:
+        data: Array (n,) of numbers; integers are taken as f64.
+        window: Elements of a window, from 1 to n.
+        width: Deviations between the middle and a band.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        ``Bands``: lower, middle and upper, (n - window + 1,) of floats each.
+
+    Raises:
+        ArgumentError: No window of that many elements; a width that is not finite; more dimensions than one; an array
+            on another device than ``on``.
+        DTypeError: Not numbers; not a device.
+
+    Source:
+        J. Bollinger, "Bollinger on Bollinger Bands", 2001.
 
     >>> [band.tolist() for band in bollinger([1.0, 3.0, 5.0], 2, 1.0)]
     [[1.0, 3.0], [2.0, 4.0], [3.0, 5.0]]

@@ -42,6 +42,27 @@ def read_csv(
 
     pyarrow, where it is installed, else the standard library reads the file. ArgumentError for names that are not
     there, for a line of another length, quoted wrongly or in another encoding, which it names; FileNotFoundError.
+
+    Args:
+        source: File.
+        columns: Names of columns, in the order of the result; None: all.
+        dtypes: Dtypes by name of some columns; None: as their cells say.
+        separator: Character between cells.
+        header: Whether the first line names the columns.
+        encoding: Name of the encoding; None: UTF-8, or UTF-16 with a mark.
+        on: Device, or its name, of columns of numbers; None: arrays of numpy.
+
+    Returns:
+        Arrays (rows,) by name.
+
+    Raises:
+        ArgumentError: There is no such column, or two have one name; a line of another length, quoted wrongly or in
+            another encoding; an unusable separator, encoding or ``header``.
+        DTypeError: A cell that does not fit the dtype asked for; not a path; not a device.
+        OSError: The file cannot be read; FileNotFoundError where there is none.
+
+    Source:
+        Y. Shafranovich, "Common Format and MIME Type for Comma-Separated Values (CSV) Files", RFC 4180, 2005.
     """
     where = "data.read_csv"
     place = path(source, f"{where}, source")

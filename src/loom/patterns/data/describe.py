@@ -44,6 +44,17 @@ def describe(data: Any, *, on: str | Device | None = None) -> Description:
     Any dtype and shape. NaN for everything but the count if an element is NaN or there are none; one element
     has no deviation, which is NaN too.
 
+    Args:
+        data: Array of any shape and dtype.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        ``Description``: numbers of Python.
+
+    Raises:
+        ArgumentError: An array on another device than ``on``.
+        DTypeError: Not numbers; not a device.
+
     >>> describe([1.0, 2.0, 3.0, 4.0])
     count             4
     mean            2.5

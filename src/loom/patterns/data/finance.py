@@ -51,6 +51,22 @@ def rsi(prices: Any, window: int = 14, *, on: str | Device | None = None) -> Any
     100 G / (G + L), G and L being averages of gains and losses by ``ema`` with alpha = 1 / window; 50 where there were
     neither. NaN from the first NaN on.
 
+    Args:
+        prices: Array (n,) of floats; integers and bools are taken as f64; n at least 2.
+        window: Elements of the averages, at least 1.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        Array (n - 1,) of floats, from 0 to 100.
+
+    Raises:
+        ArgumentError: A window below 1.
+        DTypeError: Not numbers; not a device.
+        ShapeError: Not one dimension, or too few elements.
+
+    Source:
+        J. W. Wilder, "New Concepts in Technical Trading Systems", 1978.
+
     >>> rsi([1.0, 2.0, 3.0]).tolist()
     [100.0, 100.0]
     """
@@ -69,6 +85,24 @@ def macd(prices: Any, fast: int = 12, slow: int = 26, signal: int = 9, *, on: st
     """Return the fast less the slow average of prices, the average of that, and their difference (G. Appel, 1979).
 
     Averages by ``ema`` with alpha = 2 / (window + 1).
+
+    Args:
+        prices: Array (n,) of floats; integers and bools are taken as f64.
+        fast: Elements of the fast average, at least 1.
+        slow: Elements of the slow average, at least 1.
+        signal: Elements of the average of their difference, at least 1.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        ``Macd``: line, signal and histogram, (n,) of floats each.
+
+    Raises:
+        ArgumentError: A window below 1.
+        DTypeError: Not numbers; not a device.
+        ShapeError: Not one dimension, or too few elements.
+
+    Source:
+        G. Appel, "Technical Analysis: Power Tools for Active Investors", 2005.
     """
     x = _series("data.macd", prices, on)
     spans = [2.0 / (whole(n, f"data.macd, {name}", least=1) + 1) for n, name in
@@ -83,6 +117,24 @@ def atr(high: Any, low: Any, close: Any, window: int = 14, *, on: str | Device |
     """Return the average true range of a series of bars: of high - low, |high - c| and |low - c| the largest, averaged.
 
     c is the close before; the average is ``ema`` with alpha = 1 / window (J. W. Wilder, 1978).
+
+    Args:
+        high: Array (n,) of floats: the highest price of each bar.
+        low: Array (n,): the lowest.
+        close: Array (n,): the last.
+        window: Elements of the average, at least 1.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        Array (n,) of floats.
+
+    Raises:
+        ArgumentError: A window below 1.
+        DTypeError: Not numbers; not a device.
+        ShapeError: Not one dimension, no elements, or other lengths.
+
+    Source:
+        J. W. Wilder, "New Concepts in Technical Trading Systems", 1978.
 
     >>> atr([2.0, 3.0], [1.0, 2.0], [1.0, 2.5], 1).tolist()
     [1.0, 2.0]
@@ -100,7 +152,21 @@ def atr(high: Any, low: Any, close: Any, window: int = 14, *, on: str | Device |
 
 @host_arithmetic()
 def volatility(prices: Any, periods: float = 252.0, *, on: str | Device | None = None) -> Any:
-    """Return the standard deviation (of n - 1) of the logarithmic returns of prices, times the root of ``periods``."""
+    """Return the standard deviation (of n - 1) of the logarithmic returns of prices, times the root of ``periods``.
+
+    Args:
+        prices: Array (n,) of floats; integers and bools are taken as f64; n at least 3.
+        periods: Elements of a year, above 0.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        Number of the dtype of the prices.
+
+    Raises:
+        ArgumentError: ``periods`` is not above 0, or not finite.
+        DTypeError: Not numbers; not a device.
+        ShapeError: Not one dimension, or too few elements.
+    """
     x = _series("data.volatility", prices, on, least=3)
     return as_given(
         prices, std(np.asarray(log_returns(x, on=on)), ddof=1, on=on) * _root(periods, "data.volatility", x)
@@ -112,6 +178,23 @@ def sharpe(returns: Any, riskless: float = 0.0, periods: float = 252.0, *, on: s
     """Return the mean return above a ``riskless`` one by its deviation, times the root of ``periods``.
 
     W. F. Sharpe, 1966; the deviation is that of n - 1; infinite, or NaN, where all returns are equal.
+
+    Args:
+        returns: Array (n,) of floats, n at least 2.
+        riskless: Return of an element without risk.
+        periods: Elements of a year, above 0.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        Number of the dtype of the returns.
+
+    Raises:
+        ArgumentError: A number is not finite; ``periods`` is not above 0.
+        DTypeError: Not numbers; not a device.
+        ShapeError: Not one dimension, or too few elements.
+
+    Source:
+        W. F. Sharpe, "Mutual fund performance", Journal of Business 39, 1966.
 
     >>> sharpe([0.1, 0.3], periods=1.0).round(6).item()
     1.414214
@@ -130,6 +213,17 @@ def drawdown(prices: Any, *, on: str | Device | None = None) -> Any:
 
     NaN while the highest is not above 0, and from the first NaN on.
 
+    Args:
+        prices: Array (n,) of floats; integers and bools are taken as f64.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        Array (n,) of floats.
+
+    Raises:
+        DTypeError: Not numbers; not a device.
+        ShapeError: Not one dimension, or too few elements.
+
     >>> drawdown([1.0, 2.0, 1.0]).tolist()
     [0.0, 0.0, -0.5]
     """
@@ -142,6 +236,18 @@ def drawdown(prices: Any, *, on: str | Device | None = None) -> Any:
 @host_arithmetic()
 def vwap(prices: Any, volumes: Any, *, on: str | Device | None = None) -> Any:
     """Return the mean price so far, each price weighted by its volume: running sums of products by those of volumes.
+
+    Args:
+        prices: Array (n,) of floats; integers and bools are taken as f64.
+        volumes: Array (n,): the volume of each price.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        Array (n,) of floats.
+
+    Raises:
+        DTypeError: Not numbers; not a device.
+        ShapeError: Not one dimension, no elements, or other lengths.
 
     >>> vwap([1.0, 3.0], [1.0, 3.0]).tolist()
     [1.0, 2.5]
@@ -170,6 +276,27 @@ def black_scholes(
 
     ``rate`` is continuous, by the year; theta is by the year. ``kind``: "call" or "put". ArgumentError unless price,
     strike, years and volatility are above 0.
+
+    Args:
+        price: Price of what the option is on, above 0: a number or an array.
+        strike: Price agreed on, above 0.
+        years: Years until the option ends, above 0.
+        rate: Continuous rate without risk, by the year.
+        volatility: Deviation of logarithmic returns, by the root of a year, above 0.
+        kind: "call" or "put".
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        ``Option``: price, delta, gamma, vega (by 1), theta (by the year) and rho (by 1), in the shape that the
+        arguments meet in.
+
+    Raises:
+        ArgumentError: A number that is not above 0 where it must be; an unknown kind; arguments on other devices.
+        DTypeError: Not numbers; not a device.
+        ShapeError: The arguments do not broadcast.
+
+    Source:
+        F. Black, M. Scholes, "The pricing of options and corporate liabilities", Journal of Political Economy 81, 1973.
 
     >>> [float(side.round(4)) for side in black_scholes(100.0, 100.0, 1.0, 0.05, 0.2)]
     [10.4506, 0.6368, 0.0188, 37.524, -6.414, 53.2325]

@@ -44,6 +44,19 @@ def group_by(keys: Any, values: Any = None, *, on: str | Device | None = None) -
     Keys and values are of any dtype; keys may be texts, then in the order of their code points (see ``factorize``).
     Float keys: -0 and +0 are one key, shown as +0; all NaNs are one key, the last. ShapeError for two lengths.
 
+    Args:
+        keys: Array (n,) of any dtype, or texts.
+        values: Array (n,) of any dtype; None: groups are counted alone.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        ``GroupBy``.
+
+    Raises:
+        ArgumentError: Arrays on several devices.
+        DTypeError: Neither numbers nor texts; not a device.
+        ShapeError: Not one dimension each, or other lengths.
+
     >>> keys, sums = group_by([2, 1, 2], [10.0, 20.0, 30.0]).sum()
     >>> keys.tolist(), sums.tolist()
     ([1, 2], [20.0, 40.0])
@@ -59,13 +72,15 @@ class GroupBy:
     values were given.
     """
 
-    def __init__(self, keys: Any, values: Any, on: str | Device | None) -> None:
+    def __init__(
+        self, keys: Any, values: Any, on: str | Device | None, where: str = "data.group_by", name: str = "keys"
+    ) -> None:
         if is_text(keys):
             keys, self._names = factorize(keys)
         else:
             self._names = None
-        call = self._call = Arrays("data.group_by", on, keys, values)
-        given = call.input(keys, "keys", ndim=1)
+        call = self._call = Arrays(where, on, keys, values)
+        given = call.input(keys, name, ndim=1)
         self._values = None if values is None else call.input(values, "values", ndim=1)
         if self._values is not None and self._values.size != given.size:
             raise ShapeError(
@@ -127,6 +142,11 @@ class GroupBy:
     def sum(self) -> Groups:
         """Return the sums: floats in their dtype (f16 and bf16 added in f32), integers as int64 or uint64, wrapping.
 
+            s: ``Groups``: keys, and a sum for each.
+
+        Raises:
+            ArgumentError: No values were given.
+
         >>> group_by([2, 1, 2], [1.5, 2.0, 3.0]).sum().values.tolist()
         [2.0, 4.5]
         """
@@ -135,6 +155,11 @@ class GroupBy:
 
     def mean(self) -> Groups:
         """Return the means: the sums divided once; integers and bools give float64.
+
+            s: ``Groups``: keys, and a mean for each, in floats.
+
+        Raises:
+            ArgumentError: No values were given.
 
         >>> group_by([2, 1, 2], [1, 2, 4]).mean().values.tolist()
         [2.0, 2.5]
@@ -146,6 +171,11 @@ class GroupBy:
     def min(self) -> Groups:
         """Return the smallest values; NaN wins, and -0 is below +0.
 
+            s: ``Groups``: keys, and an element for each, of the dtype of the values.
+
+        Raises:
+            ArgumentError: No values were given.
+
         >>> group_by([2, 1, 2], [1, 2, 4]).min().values.tolist()
         [2, 1]
         """
@@ -153,6 +183,11 @@ class GroupBy:
 
     def max(self) -> Groups:
         """Return the largest values; NaN wins, and +0 is above -0.
+
+            s: ``Groups``: keys, and an element for each, of the dtype of the values.
+
+        Raises:
+            ArgumentError: No values were given.
 
         >>> group_by([2, 1, 2], [1, 2, 4]).max().values.tolist()
         [2, 4]

@@ -43,6 +43,20 @@ def join(left_keys: Any, right_keys: Any, how: str = "inner", *, on: str | Devic
     ``gather`` with the positions joins the columns. DTypeError for two dtypes, ArgumentError for another ``how``,
     ShapeError if there are 2^32 pairs or more.
 
+    Args:
+        left_keys: Array (n,) of any dtype, or texts.
+        right_keys: Array (m,) of the same dtype, or texts.
+        how: "inner" or "left".
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        ``Pairs``: two arrays (pairs,) of int64.
+
+    Raises:
+        ArgumentError: No such join; arrays on several devices.
+        DTypeError: Neither numbers nor texts; keys of two dtypes; not a device.
+        ShapeError: Not one dimension each; 2^32 pairs or more.
+
     >>> pairs = join([3, 1, 2], [1, 3, 3])
     >>> pairs.left.tolist(), pairs.right.tolist()
     ([0, 0, 1], [1, 2, 0])

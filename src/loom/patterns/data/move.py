@@ -46,6 +46,19 @@ def gather(data: Any, indices: Any, *, on: str | Device | None = None) -> Any:
     ``indices``: integers of any type and shape; negative ones count from the end. The result has the shape of
     ``indices``, then that of a row, and the dtype of ``data`` (any). ArgumentError tells the first index outside.
 
+    Args:
+        data: Array (n, ...) of any dtype.
+        indices: Array of integers of any shape, from -n to n - 1.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        Array of the dtype of ``data``, of the shape of ``indices``, then that of a row.
+
+    Raises:
+        ArgumentError: An index outside; arrays on several devices.
+        DTypeError: Not numbers; indices that are no integers; not a device.
+        ShapeError: ``data`` has no dimension.
+
     >>> gather([10, 20, 30], [2, 0, -1]).tolist()
     [30, 10, 30]
     """
@@ -59,6 +72,20 @@ def scatter(data: Any, indices: Any, target: Any, *, on: str | Device | None = N
     array of the dtype of ``data``, or an int, which stands for so many zeros. Of several elements for one place
     the one at the highest position gets it. ArgumentError tells the first index outside, ShapeError and
     DTypeError what does not fit.
+
+    Args:
+        data: Array (*shape, ...) of any dtype.
+        indices: Array of integers of a shape that ``data`` begins with, from -m to m - 1.
+        target: Array (m, ...) of the dtype of ``data``, or m itself, for zeros.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        Array (m, ...) of the dtype of ``data``.
+
+    Raises:
+        ArgumentError: An index outside; a number of places out of range; arrays on several devices.
+        DTypeError: Not numbers; indices that are no integers; a target of another dtype; not a device.
+        ShapeError: The shapes do not fit.
 
     >>> scatter([7, 8, 9], [4, 0, 4], 5).tolist()
     [8, 0, 0, 0, 9]

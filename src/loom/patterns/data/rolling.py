@@ -37,6 +37,20 @@ def rolling(data: Any, window: int, *, partial: bool = False, on: str | Device |
     the others. With ``partial`` there are w - 1 more before them, of the windows that the beginning cuts off, so that
     element i is of x[max(0, i - w + 1) : i + 1]. ArgumentError unless 1 <= window <= len(data).
 
+    Args:
+        data: Array (n,) of any dtype.
+        window: Elements of a window, from 1 to n.
+        partial: Whether windows that the beginning cuts off are there too.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        ``Rolling``.
+
+    Raises:
+        ArgumentError: The window is out of range; ``partial`` is no truth; an array on another device than ``on``.
+        DTypeError: Not numbers; a window that is no whole number; not a device.
+        ShapeError: Not one dimension.
+
     >>> rolling([1, 2, 3, 10], 2).sum().tolist()
     [3, 5, 13]
     >>> rolling([1, 2, 3, 10], 2, partial=True).sum().tolist()
@@ -108,6 +122,15 @@ class Rolling:
     def var(self, *, ddof: int = 0) -> Any:
         """Return the variances, each of two passes over its window, divided by its number less ``ddof``.
 
+        Args:
+            ddof: Number that is taken from that of elements before it divides, at least 0.
+
+        Returns:
+            Array of floats, one for each window.
+
+        Raises:
+            ArgumentError: ``ddof`` leaves nothing to divide by.
+
         >>> rolling([1.0, 3.0, 3.0], 2).var().tolist()
         [1.0, 0.0]
         """
@@ -115,6 +138,15 @@ class Rolling:
 
     def std(self, *, ddof: int = 0) -> Any:
         """Return the standard deviations: the square roots of ``var``.
+
+        Args:
+            ddof: Number that is taken from that of elements before it divides, at least 0.
+
+        Returns:
+            Array of floats, one for each window.
+
+        Raises:
+            ArgumentError: ``ddof`` leaves nothing to divide by.
 
         >>> rolling([1.0, 3.0, 3.0], 2).std().tolist()
         [1.0, 0.0]

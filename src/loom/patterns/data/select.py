@@ -15,7 +15,7 @@ from loom.core.given import flag
 from loom.kernels.move.compact import clear_words
 from loom.patterns.array_calls import Arrays, element, first
 from loom.patterns.data.move import pick
-from loom.patterns.maps.map import gpu_map
+from loom.patterns.maps.map import as_operation, map_elements
 from loom.patterns.own_operations import Operation
 from loom.patterns.tensor_rows import answer
 from loom.runtime.port.device import Device
@@ -34,6 +34,20 @@ def filter(data: Any, mask: Any, *, on: str | Device | None = None) -> Any:  # n
     Python function of one element, compiled as for ``gpu_map``. Every dtype is taken; elements keep their bits.
     ShapeError for other shapes, DTypeError for a mask that is not of bools.
 
+    Args:
+        data: Array (n, ...) of any dtype.
+        mask: Array of bools of the shape of ``data`` or (n,), or a function of one element that gives a bool.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        Array (k,) of elements, or (k, ...) of rows.
+
+    Raises:
+        ArgumentError: Arrays on several devices.
+        DTypeError: Not numbers; a mask that is not of bools; not a device.
+        ShapeError: A mask of another shape.
+        KernelError: A function that is outside the kernel language.
+
     >>> filter([3, 1, 4, 1, 5], lambda x: x > 2).tolist()
     [3, 4, 5]
     >>> filter([3, 1, 4], [True, False, True]).tolist()
@@ -42,7 +56,7 @@ def filter(data: Any, mask: Any, *, on: str | Device | None = None) -> Any:  # n
     is_asked = callable(mask)
     if is_asked:
         Arrays("data.filter", on, data).input(data)
-        mask = gpu_map(data, mask, on=on)
+        mask = map_elements("data.filter, mask", as_operation(mask, "data.filter, mask"), [data], None, on)
     options = {"asked": is_asked, "strict": isinstance(mask, np.ndarray), "on": on}
     found = _cut(answer("data.filter", _filter, [data, mask], options, ("data", "mask"), apart=(1,)))
     return found if _shape(data) == _shape(mask) else pick("data.filter", data, found, on)
@@ -57,6 +71,18 @@ def compact(data: Any, *, indices: bool = False, on: str | Device | None = None)
 
     -0 is a zero, NaN is none. With ``indices`` the result is (elements, positions): int64 positions in ``data``,
     read row by row. Every dtype is taken.
+
+    Args:
+        data: Array of any shape and dtype.
+        indices: Whether positions are returned too.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        Array (k,), with ``indices`` a pair of it and of positions (k,), int64.
+
+    Raises:
+        ArgumentError: ``indices`` is no truth; an array on another device than ``on``.
+        DTypeError: Not numbers; not a device.
 
     >>> compact([0, 7, 0, 9]).tolist()
     [7, 9]

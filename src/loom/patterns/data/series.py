@@ -13,7 +13,7 @@ from loom.core.conversions import widen
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import flag
 from loom.core.numbers import real, whole
-from loom.patterns.data.group import Groups, group_by
+from loom.patterns.data.group import GroupBy, Groups
 from loom.patterns.data.texts import is_text, number_together
 from loom.patterns.given import as_given, host_arithmetic, read_any, read_numbers, read_rows
 from loom.patterns.reduce import gpu_max, gpu_min, gpu_sum
@@ -39,6 +39,20 @@ def shift(data: Any, steps: int = 1, *, fill: float = float("nan"), on: str | De
 
     Floats keep their dtype; integers and bools become float64.
 
+    Args:
+        data: Array (..., n) of floats; integers and bools become f64.
+        steps: Places, back if negative.
+        fill: Number of the places that nothing moves to.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        Array of the shape of ``data``.
+
+    Raises:
+        ArgumentError: Not a whole number; ``fill`` does not fit.
+        DTypeError: Not numbers; not a device.
+        ShapeError: No elements along an axis.
+
     >>> shift([1.0, 2.0, 3.0], fill=0.0).tolist()
     [0.0, 1.0, 2.0]
     """
@@ -52,6 +66,17 @@ def shift(data: Any, steps: int = 1, *, fill: float = float("nan"), on: str | De
 
 def fill_forward(data: Any, *, on: str | Device | None = None) -> Any:
     """Return rows (..., n) with the number before it in place of every NaN; leading ones stay.
+
+    Args:
+        data: Array (..., n) of floats.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        Array of the shape of ``data``.
+
+    Raises:
+        DTypeError: Not numbers; not a device.
+        ShapeError: No elements along an axis.
 
     >>> fill_forward([1.0, float("nan"), float("nan"), 2.0]).tolist()
     [1.0, 1.0, 1.0, 2.0]
@@ -68,6 +93,20 @@ def interpolate(at: Any, places: Any, values: Any, *, on: str | Device | None = 
 
     Before the first and after the last point its value. Computed as
     v[i] + (x - p[i]) ((v[i + 1] - v[i]) / (p[i + 1] - p[i])). ArgumentError unless places ascend strictly.
+
+    Args:
+        at: Array of any shape: where values are wanted.
+        places: Array (n,), strictly ascending.
+        values: Array (n,).
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        Array of floats of the shape of ``at``.
+
+    Raises:
+        ArgumentError: Places do not ascend.
+        DTypeError: Not numbers; not a device.
+        ShapeError: Not one place for each value, or none.
 
     >>> interpolate([0.5, 2.0], [0.0, 1.0], [10.0, 20.0]).tolist()
     [15.0, 20.0]
@@ -96,6 +135,20 @@ def interpolate(at: Any, places: Any, values: Any, *, on: str | Device | None = 
 
 def bars(prices: Any, size: int, volumes: Any = None, *, on: str | Device | None = None) -> Bars:
     """Return the bars of a series of prices: one for every ``size`` elements, the last perhaps of fewer.
+
+    Args:
+        prices: Array (n,) of floats; integers and bools are taken as f64.
+        size: Elements of a bar, at least 1.
+        volumes: Array (n,); None: no volumes.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        ``Bars``: open, high, low, close and volume (None without volumes), one for each bar.
+
+    Raises:
+        ArgumentError: A size below 1.
+        DTypeError: Not numbers; not a device.
+        ShapeError: Not one dimension, no elements, or other lengths.
 
     >>> [side.tolist() for side in bars([1.0, 3.0, 2.0, 5.0], 2, [1.0, 1.0, 2.0, 3.0])]
     [[1.0, 2.0], [3.0, 5.0], [1.0, 2.0], [3.0, 5.0], [2.0, 5.0]]
@@ -128,6 +181,20 @@ def cut(data: Any, edges: Any, *, right: bool = True, on: str | Device | None = 
     ``edges``: ascending, (n + 1,); interval i is above edges[i] up to edges[i + 1], or with ``right=False`` from
     edges[i] to below edges[i + 1].
 
+    Args:
+        data: Array of any shape.
+        edges: Array (m + 1,), strictly ascending.
+        right: Whether intervals have their upper edge, else their lower.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        Array of int64 of the shape of ``data``.
+
+    Raises:
+        ArgumentError: Edges do not ascend; ``right`` is no truth.
+        DTypeError: Not numbers; not a device.
+        ShapeError: No edges.
+
     >>> cut([0.0, 1.0, 1.5, 9.0], [0.0, 1.0, 2.0]).tolist()
     [-1, 0, 1, -1]
     """
@@ -147,6 +214,18 @@ def is_in(data: Any, values: Any, *, on: str | Device | None = None) -> Any:
     """Return for every element, of any shape, whether a number equal to it is among ``values`` (m,); NaN is not.
 
     The two may have different dtypes: no number is rounded to be found. Texts (n,) are looked for among texts.
+
+    Args:
+        data: Array of any shape and dtype, or texts (n,).
+        values: Array of any shape and dtype, or texts (m,).
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        Array of bools of the shape of ``data``.
+
+    Raises:
+        DTypeError: Neither numbers nor texts; not a device.
+        ShapeError: Texts of more dimensions than one.
 
     >>> is_in([1, 2, 3, 2], [2, 5]).tolist()
     [False, True, False, True]
@@ -184,10 +263,22 @@ def value_counts(data: Any, *, on: str | Device | None = None) -> Groups:
 
     Those of which there are equally many ascend.
 
+    Args:
+        data: Array (n,) of any dtype, or texts.
+        on: Device, or its name; None: that of the operands, else the default device.
+
+    Returns:
+        ``Groups``: different elements, and int64 for each.
+
+    Raises:
+        ArgumentError: An array on another device than ``on``.
+        DTypeError: Neither numbers nor texts; not a device.
+        ShapeError: Not one dimension.
+
     >>> value_counts(["b", "a", "b"]).values.tolist()
     [2, 1]
     """
-    keys, counts = group_by(data, on=on).count()
+    keys, counts = GroupBy(data, None, on, "data.value_counts", "data").count()
     plain, held = (side.numpy() if isinstance(side, Tensor) else side for side in (keys, counts))
     order = np.argsort(-held, kind="stable")
     return Groups(as_given(data, plain[order]), as_given(data, held[order]))

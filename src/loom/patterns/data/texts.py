@@ -49,6 +49,17 @@ def factorize(keys: Any, *, on: str | Device | None = None) -> Codes:
     ``keys``: texts in a list, a numpy array, or a column of pandas, polars or pyarrow. The codes are numpy's int64,
     with ``on`` an array of that device. DTypeError for what is no text, missing ones among them.
 
+    Args:
+        keys: Texts (n,): a list, an array of numpy, or a column of pandas, polars or pyarrow.
+        on: Device, or its name, of the codes; None: an array of numpy.
+
+    Returns:
+        ``Codes``: codes (n,) of int64, and the different texts, ascending.
+
+    Raises:
+        DTypeError: Not texts, or a missing one among them; not a device.
+        ShapeError: Not one dimension.
+
     >>> codes, values = factorize(["oak", "elm", "oak"])
     >>> codes.tolist(), values.tolist()
     ([1, 0, 1], ['elm', 'oak'])

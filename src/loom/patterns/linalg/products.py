@@ -19,7 +19,7 @@ from loom.patterns.axis import normal_axis
 from loom.patterns.matmul import gpu_matmul
 from loom.patterns.own_operations import Operation
 from loom.patterns.products import gpu_dot, gpu_norm
-from loom.patterns.tensor_rows import row
+from loom.patterns.tensor_rows import row, under_own_name
 from loom.runtime.port.device import Device
 from loom.schedules.axis import rows_along
 from loom.schedules.fold import Folding, record_fold
@@ -81,6 +81,7 @@ def _transpose(x: Tensor) -> Tensor:
     return _TRANSPOSE([x], (*x.shape[:-2], *x.shape[:-3:-1]), x.dtype)
 
 
+@under_own_name("linalg.dot")
 def dot(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     """Return the product of two arrays: ``gpu_dot`` for two vectors, else ``gpu_matmul``.
 
@@ -95,6 +96,7 @@ def dot(a: Any, b: Any, *, on: str | Device | None = None) -> Any:
     return gpu_matmul(a, b, on=on)
 
 
+@under_own_name("linalg.matvec")
 def matvec(a: Any, x: Any, *, on: str | Device | None = None) -> Any:
     """Return the product (..., m) of matrices (..., m, n) and a vector (n,), as ``gpu_matmul``; ShapeError otherwise.
 
@@ -113,6 +115,7 @@ def _dimensions(data: Any) -> int:
     return len(cast("Sequence[int]", shape)) if isinstance(shape, (tuple, list)) else read_array(data, "linalg")[0].ndim
 
 
+@under_own_name("linalg.norm")
 def norm(data: Any, ord: float = 2, *, on: str | Device | None = None) -> Any:  # noqa: A002 - numpy's name
     """Return the norm of all elements: ``gpu_norm``, ``ord`` being 2, 1 or inf.
 

@@ -18,7 +18,7 @@ from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_array
 from loom.core.tracebacks import brief
 from loom.ir.ops import OPS
-from loom.patterns.maps.map import apply, gpu_map, is_number, map_by_name, offer_map
+from loom.patterns.maps.map import apply, is_number, map_elements, offer_map
 from loom.patterns.tensor_rows import answer
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
@@ -37,13 +37,15 @@ def _map_with(operation: str, name: str | None = None, *, shown: str) -> Callabl
     given, _, elements = shown.partition(" -> ")
     about = OPS[operation].doc if operation in OPS else f"``loom.{operation}``"
 
-    def map_data(data: Any, *args: Any, out: Any = None, on: str | Device | None = None) -> Any:
-        if out is not None:
-            return gpu_map(data, operation, *args, out=out, on=on)
-        operands = (data, *args)
-        return map_by_name(operation, operands, on, lambda what: offer_map(what, made, operands, {}, on))
+    where = f"gpu_{name or operation}"
 
-    map_data.__name__ = map_data.__qualname__ = f"gpu_{name or operation}"
+    def map_data(data: Any, *args: Any, out: Any = None, on: str | Device | None = None) -> Any:
+        operands = (data, *args)
+        return map_elements(
+            where, operation, operands, out, on, offer=lambda what: offer_map(what, made, operands, {}, on)
+        )
+
+    map_data.__name__ = map_data.__qualname__ = where
     map_data.__doc__ = (
         f'{about}, for every element: ``gpu_map(data, "{operation}", ...)``.\n\n'
         f">>> {map_data.__name__}({given}).tolist()\n{elements}\n"

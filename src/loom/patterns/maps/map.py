@@ -36,7 +36,7 @@ from loom.tensor import Tensor
 from loom.tensor.arrays.tensor import array
 from loom.tensor.ops.elementwise import apply as record
 
-__all__ = ["apply", "as_operation", "gpu_map", "is_number", "map_by_name", "offer_map"]
+__all__ = ["apply", "as_operation", "gpu_map", "is_number", "map_elements", "offer_map"]
 
 
 @brief
@@ -63,12 +63,28 @@ def gpu_map(
     >>> gpu_map([1.0, 2.0], lambda x: x * 2 + 1).tolist()
     [3.0, 5.0]
     """
-    operation = as_operation(op)
-    if out is not None or not isinstance(operation, str):
-        return apply("gpu_map", operation, (data, *args), out=out, on=on)
-
     given = (data, *args)
-    return map_by_name(operation, given, on, lambda what: offer_map(what, gpu_map, given, {"op": op}, on))
+    return map_elements(
+        "gpu_map", as_operation(op), given, out, on, offer=lambda what: offer_map(what, gpu_map, given, {"op": op}, on)
+    )
+
+
+def map_elements(
+    where: str, operation: str | FunctionType, given: Sequence[Any], out: Any, on: str | Device | None,
+    offer: Callable[[RecordedFunction], None] | None = None,
+) -> Any:  # fmt: skip
+    """Return an operation applied to every element of operands, as ``gpu_map``.
+
+    ``where``: its name in errors; ``offer``: as of ``answer``.
+    """
+    if out is not None or not isinstance(operation, str):
+        return apply(where, operation, given, out=out, on=on)
+    for each in given:
+        compute_shared(each)
+    try:
+        return answer(where, _twin(operation), given, {"on": on}, _NAMES, complexes=True, whole=True, offer=offer)
+    except (*RENAMED, TypeError) as error:
+        return _refuse(where, error, operation, given, on)
 
 
 _OTHERS = ("operand 1", "operand 2")
@@ -84,25 +100,13 @@ def offer_map(
     what.offer(function, ("data", *told, *_OTHERS, "out", "on"), operands, arguments, partial(finish, "gpu_map", what))
 
 
-def map_by_name(
-    operation: str, given: Sequence[Any], on: str | Device | None, offer: Callable[[RecordedFunction], None]
-) -> Any:
-    """Return what ``gpu_map`` makes of operands by the name of an operation; ``offer`` as of ``answer``."""
-    for each in given:
-        compute_shared(each)
-    try:
-        return answer("gpu_map", _twin(operation), given, {"on": on}, _NAMES, complexes=True, whole=True, offer=offer)
-    except (*RENAMED, TypeError) as error:
-        return _refuse(error, operation, given, on)
-
-
 _NAMES = tuple(f"argument {n}" for n in range(8))
 
 
-def _refuse(error: Exception, operation: str, given: Sequence[Any], on: str | Device | None) -> Any:
+def _refuse(where: str, error: Exception, operation: str, given: Sequence[Any], on: str | Device | None) -> Any:
     """Raise what is said of operands that tensors refuse: of data that all are arrays of one kind, what kernels say."""
     try:
-        return apply("gpu_map", operation, given, on=on)
+        return apply(where, operation, given, on=on)
     except LoomError as own:
         raise own if type(own) is type(error) or type(error) is TypeError else error from None
 

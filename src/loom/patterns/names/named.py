@@ -13,7 +13,7 @@ import numpy as np
 from loom.core.errors import ArgumentError, DeviceError
 from loom.patterns.data.select import filter as gpu_filter
 from loom.patterns.linalg.products import transpose as gpu_transpose
-from loom.patterns.scan import gpu_scan
+from loom.patterns.scan import scan
 from loom.patterns.signal.fft import fft as gpu_fft
 from loom.patterns.stats.moments import std as gpu_std
 from loom.patterns.stats.moments import variance as gpu_var
@@ -40,13 +40,20 @@ __all__ = [
 ]
 
 
+def _cumsum(x: Tensor) -> Tensor:
+    if x.ndim > 1:
+        raise ArgumentError("gpu_cumsum", "no axis to sum along", expected="one dimension", got=f"shape {x.shape}",
+                            remedy="Use gpu_scan(data, axis=...), or flatten the array")  # fmt: skip
+    return scan(x)
+
+
+@row(_cumsum)
 def gpu_cumsum(data: Any, *, on: str | Device | None = None) -> Any:
     """Return the sums of the elements up to each, as ``gpu_scan``.
 
     >>> gpu_cumsum([1, 2, 3]).tolist()
     [1, 3, 6]
     """
-    return gpu_scan(data, on=on)
 
 
 @row("floor", complexes=True)

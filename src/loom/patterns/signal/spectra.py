@@ -18,7 +18,7 @@ from loom.patterns.given import as_given, read_rows
 from loom.patterns.products import gpu_dot
 from loom.patterns.reduce import gpu_sum
 from loom.patterns.signal.fft import fft, ifft, irfft, rfft
-from loom.patterns.signal.windows import window as make_window
+from loom.patterns.signal.windows import make_window
 from loom.patterns.stats.moments import mean
 from loom.runtime.port.device import Device
 from loom.tensor import Tensor
@@ -44,10 +44,14 @@ def detrend(data: Any, kind: str = "linear", *, on: str | Device | None = None) 
     [0.0, 0.0, 0.0]
     """
     where = "signal.detrend"
-    if not isinstance(kind, str) or kind not in _TRENDS:
-        raise ArgumentError(f"{where}, kind", f"no trend is called {kind!r}", remedy=near_matches(str(kind), _TRENDS))
+    _require_trend(f"{where}, kind", kind)
     x = read_rows(where, data, on)
     return as_given(data, _detrend(x, kind, on))
+
+
+def _require_trend(where: str, kind: Any) -> None:
+    if not isinstance(kind, str) or kind not in _TRENDS:
+        raise ArgumentError(where, f"no trend is called {kind!r}", remedy=near_matches(str(kind), _TRENDS))
 
 
 def _detrend(x: Any, kind: str, on: Any) -> Any:
@@ -114,8 +118,10 @@ def _powers(
     if not isinstance(scaling, str) or scaling not in _SCALINGS:
         raise ArgumentError(f"{where}, scaling", f"no scaling is called {scaling!r}",
                             remedy=near_matches(str(scaling), _SCALINGS))  # fmt: skip
+    if trend is not None:
+        _require_trend(f"{where}, trend", trend)
     rate = _rate(where, rate)
-    taps = make_window(window, size, periodic=True, dtype=f64)
+    taps = make_window(where, window, size, "window", periodic=True, dtype=f64)
     parts = _segments(where, x, size, shared)
     if trend is not None:
         parts = detrend(parts, trend, on=on)
@@ -143,7 +149,7 @@ def stft(data: Any, *, window: str = "hann", segment: int = 256, step: int | Non
     count = -(-(x.shape[-1] + lead) // hop)
     tail = (count - 1) * hop + size - lead - x.shape[-1]
     wide = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(lead, max(0, tail))])
-    taps = make_window(window, size, periodic=True, dtype=f64).astype(x.dtype)
+    taps = make_window(where, window, size, "window", periodic=True, dtype=f64).astype(x.dtype)
     return as_given(data, rfft(_segments(where, wide, size, size - hop) * taps, on=on))
 
 
@@ -162,7 +168,7 @@ def istft(data: Any, length: int, *, window: str = "hann", segment: int = 256, s
         raise ShapeError(where, "not what stft gives", expected=f"(..., segments, {size // 2 + 1})", got=found.shape,
                          remedy="Pass the same segment=")  # fmt: skip
     parts = irfft(found, size, on=on)
-    taps = make_window(window, size, periodic=True, dtype=f64).astype(parts.dtype)
+    taps = make_window(where, window, size, "window", periodic=True, dtype=f64).astype(parts.dtype)
     whole_size = (parts.shape[-2] - 1) * hop + size
     total, weight = np.zeros((*parts.shape[:-2], whole_size), parts.dtype), np.zeros(whole_size, parts.dtype)
     for k in range(parts.shape[-2]):

@@ -21,7 +21,18 @@ from loom.core.given import flag
 from loom.core.numbers import real, whole
 from loom.core.turns import cos_sin_of_ratio, cos_sin_of_turns
 
-__all__ = ["bartlett", "blackman", "blackman_harris", "boxcar", "firwin", "hamming", "hann", "kaiser", "window"]
+__all__ = [
+    "bartlett",
+    "blackman",
+    "blackman_harris",
+    "boxcar",
+    "firwin",
+    "hamming",
+    "hann",
+    "kaiser",
+    "make_window",
+    "window",
+]
 
 Floats = np.ndarray[Any, Any]
 
@@ -45,7 +56,7 @@ def hann(n: int, *, periodic: bool = False, dtype: DType = f32) -> Floats:
     >>> hann(5).tolist()
     [0.0, 0.5, 1.0, 0.5, 0.0]
     """
-    return window("hann", n, periodic=periodic, dtype=dtype)
+    return make_window("signal.hann", "hann", n, periodic=periodic, dtype=dtype)
 
 
 def hamming(n: int, *, periodic: bool = False, dtype: DType = f32) -> Floats:
@@ -54,7 +65,7 @@ def hamming(n: int, *, periodic: bool = False, dtype: DType = f32) -> Floats:
     >>> hamming(3, dtype=f64).round(3).tolist()
     [0.08, 1.0, 0.08]
     """
-    return window("hamming", n, periodic=periodic, dtype=dtype)
+    return make_window("signal.hamming", "hamming", n, periodic=periodic, dtype=dtype)
 
 
 def blackman(n: int, *, periodic: bool = False, dtype: DType = f32) -> Floats:
@@ -63,7 +74,7 @@ def blackman(n: int, *, periodic: bool = False, dtype: DType = f32) -> Floats:
     >>> blackman(3)[1].item()
     1.0
     """
-    return window("blackman", n, periodic=periodic, dtype=dtype)
+    return make_window("signal.blackman", "blackman", n, periodic=periodic, dtype=dtype)
 
 
 def blackman_harris(n: int, *, periodic: bool = False, dtype: DType = f32) -> Floats:
@@ -72,7 +83,7 @@ def blackman_harris(n: int, *, periodic: bool = False, dtype: DType = f32) -> Fl
     >>> blackman_harris(3)[1].item()
     1.0
     """
-    return window("blackman_harris", n, periodic=periodic, dtype=dtype)
+    return make_window("signal.blackman_harris", "blackman_harris", n, periodic=periodic, dtype=dtype)
 
 
 def bartlett(n: int, *, periodic: bool = False, dtype: DType = f32) -> Floats:
@@ -81,7 +92,7 @@ def bartlett(n: int, *, periodic: bool = False, dtype: DType = f32) -> Floats:
     >>> bartlett(5).tolist()
     [0.0, 0.5, 1.0, 0.5, 0.0]
     """
-    return window("bartlett", n, periodic=periodic, dtype=dtype)
+    return make_window("signal.bartlett", "bartlett", n, periodic=periodic, dtype=dtype)
 
 
 def boxcar(n: int, *, periodic: bool = False, dtype: DType = f32) -> Floats:
@@ -90,7 +101,7 @@ def boxcar(n: int, *, periodic: bool = False, dtype: DType = f32) -> Floats:
     >>> boxcar(2).tolist()
     [1.0, 1.0]
     """
-    return window("boxcar", n, periodic=periodic, dtype=dtype)
+    return make_window("signal.boxcar", "boxcar", n, periodic=periodic, dtype=dtype)
 
 
 def kaiser(n: int, beta: float, *, periodic: bool = False, dtype: DType = f32) -> Floats:
@@ -101,13 +112,16 @@ def kaiser(n: int, beta: float, *, periodic: bool = False, dtype: DType = f32) -
     >>> kaiser(3, 0.0).tolist()
     [1.0, 1.0, 1.0]
     """
-    beta = real(beta, "signal.kaiser, beta")
-    if not 0.0 <= beta <= _LARGEST_BETA:
-        raise ArgumentError(
-            "signal.kaiser, beta", "out of range", expected=f"0 to {_LARGEST_BETA:g}", got=beta,
-            remedy="Stay within it",
-        )  # fmt: skip
-    return _cut("signal.kaiser", n, periodic, dtype, lambda m: _kaiser(m, float(beta)))
+    beta = _beta("signal.kaiser", beta)
+    return make_window("signal.kaiser", "kaiser", n, periodic=periodic, beta=beta, dtype=dtype)
+
+
+def _beta(where: str, beta: Any) -> float:
+    found = real(beta, f"{where}, beta")
+    if not 0.0 <= found <= _LARGEST_BETA:
+        raise ArgumentError(f"{where}, beta", "out of range", expected=f"0 to {_LARGEST_BETA:g}", got=beta,
+                            remedy="Stay within it")  # fmt: skip
+    return float(found)
 
 
 def window(name: str, n: int, *, periodic: bool = False, beta: float | None = None, dtype: DType = f32) -> Floats:
@@ -119,16 +133,24 @@ def window(name: str, n: int, *, periodic: bool = False, beta: float | None = No
     >>> window("hann", 4, periodic=True).tolist()
     [0.0, 0.5, 1.0, 0.5]
     """
-    if isinstance(name, str) and name == "kaiser":
-        return kaiser(n, _USUAL_BETA if beta is None else beta, periodic=periodic, dtype=dtype)
+    return make_window("signal.window", name, n, periodic=periodic, beta=beta, dtype=dtype)
+
+
+def make_window(
+    where: str, name: str, n: int, argument: str = "name", *, periodic: bool = False, beta: float | None = None,
+    dtype: DType = f32,
+) -> Floats:  # fmt: skip
+    """Return a window as ``window`` does; errors name ``where``, and ``argument`` if there is no such window."""
     if not isinstance(name, str) or name not in _NAMES:
         raise ArgumentError(
-            "signal.window, name", f"no window is called {name!r}", remedy=near_matches(str(name), _NAMES)
+            f"{where}, {argument}", f"no window is called {name!r}", remedy=near_matches(str(name), _NAMES)
         )
+    if name == "kaiser":
+        told = _USUAL_BETA if beta is None else _beta(where, beta)
+        return _cut(where, n, periodic, dtype, lambda m: _kaiser(m, told))
     if beta is not None:
-        raise ArgumentError("signal.window, beta", f"a {name} window has none", expected="the name 'kaiser'", got=beta,
+        raise ArgumentError(f"{where}, beta", f"a {name} window has none", expected="the name 'kaiser'", got=beta,
                             remedy="Leave beta out")  # fmt: skip
-    where = f"signal.{name}"
     if name == "boxcar":
         return _cut(where, n, periodic, dtype, np.ones)
     if name == "bartlett":
@@ -226,7 +248,7 @@ def firwin(
     fs = real(fs, f"{where}, fs")
     pass_zero = flag(pass_zero, f"{where}, pass_zero")
     edges = _edges(where, cutoff, fs, pass_zero=pass_zero)
-    shape = window(kind, numtaps, beta=beta, dtype=f64)
+    shape = make_window(where, kind, numtaps, "kind", beta=beta, dtype=f64)
     if numtaps < 1 or (edges[-1] == 1.0 and numtaps % 2 == 0):
         raise ArgumentError(
             f"{where}, numtaps", "cannot pass half the sampling rate", expected="an odd number", got=numtaps,

@@ -17,7 +17,7 @@ from loom.core.numbers import real, whole
 from loom.patterns.given import as_given, host_arithmetic, read_rows
 from loom.patterns.maps.elementwise import gpu_exp, gpu_log
 from loom.patterns.reduce import gpu_sum
-from loom.patterns.stats.moments import mean, variance
+from loom.patterns.stats.moments import freedom, mean, variance
 from loom.runtime.port.device import Device
 
 __all__ = ["Line", "entropy", "gmean", "hmean", "kurtosis", "linregress", "moment", "sem", "skew"]
@@ -110,6 +110,7 @@ def sem(data: Any, *, ddof: int = 1, on: str | Device | None = None) -> Any:
     1.291
     """
     x = read_rows("stats.sem", data, on)
+    freedom("stats.sem", ddof, x.shape[-1])
     spread = np.asarray(variance(x, -1, ddof=ddof, on=on))
     return as_given(data, np.sqrt(spread / spread.dtype.type(x.shape[-1]))[()])
 

@@ -112,9 +112,7 @@ def _max_pooled(call: OpCall, x: Tensor) -> Any:
 
 def _places(call: OpCall, x: Tensor, padded: Tensor, how: ImageWindows) -> Tensor:
     """Return for each window where its largest element lies in the image."""
-    found = how.over(padded)
-    seen = lt.reshape(found, (*found.shape[: x.ndim], -1))
-    return places_of_largest(call, seen, how.positions(x.shape[2:]))
+    return places_of_largest(call, how.flat_over(padded), how.positions(x.shape[2:]))
 
 
 @operator("avg_pool1d", "avg_pool2d", "avg_pool3d")
@@ -162,7 +160,7 @@ def _unequal_max(call: OpCall, images: Tensor, sizes: Sequence[int]) -> list[Ten
         longest = int((ends - starts).max())
         own = np.minimum(starts[:, None] + np.arange(longest), ends[:, None] - 1)  # the last again, which never wins
         places = (places[:, None, :, None] * n + own[None, :, None, :]).reshape(len(places) * m, -1)
-    held = lt.take(lt.reshape(images, (*images.shape[:2], -1)), call.array(places), 2)
+    held = lt.take(lt.reshape(images, (*images.shape[:2], math.prod(images.shape[2:]))), call.array(places), 2)
     at = lt.expand_dims(lt.argmax(held, -1), -1)
     spread = lt.broadcast_to(call.array(places), held.shape)
     shape = (*images.shape[:2], *sizes)
@@ -215,7 +213,8 @@ def _unfold(x: Tensor, sizes: list[int], gaps: list[int], around: list[int], ste
     how = ImageWindows(sizes, steps, gaps, [(p, p) for p in around])
     seen = how.over(how.pad(x))
     order = (0, 1, 4, 5, 2, 3)
-    return lt.reshape(lt.permute(seen, order), (x.shape[0], x.shape[1] * math.prod(sizes), -1))
+    count = math.prod(seen.shape[2:4])
+    return lt.reshape(lt.permute(seen, order), (x.shape[0], x.shape[1] * math.prod(sizes), count))
 
 
 @operator("grid_sampler", "grid_sampler_2d")
@@ -233,7 +232,7 @@ def _grid_sampler(call: OpCall, x: Tensor, grid: Tensor) -> Made:
         share = [1 - lt.abs(p - a) for p, a in zip(places, at, strict=True)]
         inside = [lt.logical_and(a >= 0, a <= size - 1) for a, size in zip(at, (w, h), strict=True)]
         index = [lt.cast(lt.clip(lt.detach(a), 0, size - 1), "i64") for a, size in zip(at, (w, h), strict=True)]
-        where = lt.reshape(index[1] * w + index[0], (n, 1, -1))
+        where = lt.reshape(index[1] * w + index[0], (n, 1, math.prod(grid.shape[1:-1])))
         taken = lt.take_along_axis(flat, lt.broadcast_to(where, (n, c, where.shape[-1])), -1)
         seen = lt.logical_and(*inside)
         weight = lt.where(seen, share[0] * share[1], 0.0)

@@ -10,6 +10,7 @@ What it adjusts and when: docs/guide/profiling.md, "Pacing".
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import weakref
@@ -180,7 +181,7 @@ def as_pace(microseconds: float | None, where: str) -> float | None:
     if microseconds is None:
         return None
     usable = isinstance(microseconds, (int, float)) and not isinstance(microseconds, bool)
-    if not usable or not 0 <= microseconds < float("inf"):
+    if not usable or not 0 <= microseconds <= sys.float_info.max:
         raise ArgumentError(
             where, "unusable pace", expected="microseconds, at least 0, or None for automatic", got=repr(microseconds),
             remedy="Write unit.pace(100), unit.pace(0) or unit.pace(None)",

@@ -38,8 +38,8 @@ from loom.formats.csv_cells import (
     read_real,
     read_whole,
 )
+from loom.formats.file_writes import write_file
 from loom.patterns.data.csv import read_separator
-from loom.storage.atomic import replace_file
 from loom.tables.columns.names import quote
 from loom.tables.columns.types import COLUMN_TYPES, ColumnType, as_python
 from loom.tables.files.writing import flatten, insert_flat, rows_together, skip_checks
@@ -323,7 +323,7 @@ def write_csv(
     except UnicodeEncodeError as error:
         raise ArgumentError(where, f"{encoding} lacks a character", got=repr(error.object[error.start : error.end]),
                             remedy="Write UTF-8") from None  # fmt: skip
-    replace_file(Path(place), data, durable=True)
+    write_file(Path(place), data, where)
 
 
 def _as_text(kind: ColumnType, values: Sequence[Any]) -> Sequence[Any]:

@@ -97,7 +97,14 @@ class Tensor(Operators, Methods, Node, Readable):
     # elements
 
     def evaluate(self) -> Tensor:
-        """Compute the elements now, with those of everything they are made of that is still unknown; return itself."""
+        """Compute the elements now, with those of everything they are made of that is still unknown.
+
+        Returns:
+            The tensor itself.
+
+        Raises:
+            StateError: It is made of an input, which has no elements.
+        """
         if self.data is None:
             evaluate([self])
         return self
@@ -115,7 +122,11 @@ class Tensor(Operators, Methods, Node, Readable):
         return copy_memory(memory_of(self), self.nbytes, self.home)
 
     def item(self) -> Any:
-        """Return the only element as a Python number; ShapeError if there are more or none."""
+        """Return the only element as a Python number; ShapeError if there are more or none.
+
+        Raises:
+            ShapeError: No element, or several.
+        """
         if self.size != 1:
             raise ShapeError("tensor.item", "not one element", expected=1, got=self.size, remedy="Use tolist()")
         return self.tolist_flat()[0]
@@ -131,7 +142,16 @@ class Tensor(Operators, Methods, Node, Readable):
         return flat.reshape(self.shape).tolist()
 
     def assign(self, values: Any) -> None:
-        """Write a parameter's elements from the host, after every run that was launched; StateError for others."""
+        """Write a parameter's elements from the host, after every run that was launched.
+
+        Args:
+            values: Array of its shape.
+
+        Raises:
+            DTypeError: Not numbers, or one that the dtype lacks.
+            ShapeError: An array of another shape.
+            StateError: It is no parameter.
+        """
         if self.op is not PARAMETER or self.data is None:
             raise StateError(
                 "tensor.assign",
@@ -195,7 +215,11 @@ class Tensor(Operators, Methods, Node, Readable):
         before_run(self, writes=writes)
 
     def host(self) -> np.ndarray[Any, Any]:
-        """Return the elements where they are, read-only; StateError if they are not in host memory."""
+        """Return the elements where they are, read-only.
+
+        Raises:
+            StateError: The elements are not in the host's memory.
+        """
         storage = memory_of(self)
         if not isinstance(storage, HostStorage):
             raise StateError(
@@ -260,7 +284,15 @@ class Tensor(Operators, Methods, Node, Readable):
             warn_of_loss()
 
     def fill(self, value: Any) -> None:
-        """Set all elements to a number."""
+        """Set all elements to a number.
+
+        Args:
+            value: Number, or an array of a shape that extends to this one.
+
+        Raises:
+            DTypeError: Not numbers, or one that the dtype lacks.
+            ShapeError: A shape that does not extend to it.
+        """
         assigning.assign_at(self, ..., value)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -269,11 +301,28 @@ class Tensor(Operators, Methods, Node, Readable):
     # what is used most, as methods
 
     def map(self, operation: str, *others: Any) -> Tensor:
-        """Return an operation or elementary function of this and other operands, by name: ``x.map("exp")``."""
+        """Return an operation or elementary function of this and other operands, by name: ``x.map("exp")``.
+
+        Args:
+            operation: Name of an operation of ``tensor.OPERATIONS``.
+            *others: Tensors or numbers that it takes besides.
+
+        Raises:
+            ArgumentError: No operation is called so, or it takes another number of operands.
+            DTypeError: Operands of dtypes that it is not for.
+            ShapeError: The shapes do not broadcast.
+        """
         return maps.apply(_require_known(operation), self, *others)
 
     def astype(self, dtype: Any) -> Tensor:
-        """Return it converted to another dtype."""
+        """Return it converted to another dtype.
+
+        Args:
+            dtype: Dtype, or its name.
+
+        Raises:
+            DTypeError: Not a dtype.
+        """
         return fresh(maps.cast(self, dtype), self)
 
     def relu(self) -> Tensor:
@@ -301,31 +350,92 @@ class Tensor(Operators, Methods, Node, Readable):
         return maps.apply("sigmoid", self)
 
     def sum(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
-        """Return the sum along an axis, several, or all."""
+        """Return the sum along an axis, several, or all.
+
+        Args:
+            axis: Axis, or a list of axes; None: all.
+            keepdims: Whether the axes stay, with length 1.
+
+        Raises:
+            ArgumentError: There is no such axis; ``keepdims`` is no truth.
+            DTypeError: Not an axis.
+        """
         return fresh(reductions.sum_of(self, axis, keepdims=keepdims), self)
 
     def mean(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
-        """Return the mean along an axis, several, or all."""
+        """Return the mean along an axis, several, or all.
+
+        Args:
+            axis: Axis, or a list of axes; None: all.
+            keepdims: Whether the axes stay, with length 1.
+
+        Raises:
+            ArgumentError: There is no such axis; ``keepdims`` is no truth.
+            DTypeError: Not an axis.
+        """
         return fresh(reductions.mean_of(self, axis, keepdims=keepdims), self)
 
     def max(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
-        """Return the largest element along an axis, several, or all."""
+        """Return the largest element along an axis, several, or all.
+
+        Args:
+            axis: Axis, or a list of axes; None: all.
+            keepdims: Whether the axes stay, with length 1.
+
+        Raises:
+            ArgumentError: There is no such axis; ``keepdims`` is no truth.
+            DTypeError: Not an axis.
+            EmptyError: No elements along an axis.
+        """
         return fresh(reductions.max_of(self, axis, keepdims=keepdims), self)
 
     def min(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
-        """Return the smallest element along an axis, several, or all."""
+        """Return the smallest element along an axis, several, or all.
+
+        Args:
+            axis: Axis, or a list of axes; None: all.
+            keepdims: Whether the axes stay, with length 1.
+
+        Raises:
+            ArgumentError: There is no such axis; ``keepdims`` is no truth.
+            DTypeError: Not an axis.
+            EmptyError: No elements along an axis.
+        """
         return fresh(reductions.min_of(self, axis, keepdims=keepdims), self)
 
     def reshape(self, *shape: Any) -> Tensor:
-        """Return it in another shape, one length of which may be -1."""
+        """Return it in another shape, one length of which may be -1.
+
+        Args:
+            *shape: Length of each axis, or one list of them; one may be -1, for what is left.
+
+        Raises:
+            ArgumentError: Not whole numbers.
+            ShapeError: A shape of another number of elements.
+        """
         return fresh(views.reshape(self, *shape), self)
 
     def permute(self, *axes: Any) -> Tensor:
-        """Return it with its axes in another order: numbers, or one sequence of them."""
+        """Return it with its axes in another order: numbers, or one sequence of them.
+
+        Args:
+            *axes: All axes in their new order, as numbers or one list.
+
+        Raises:
+            ArgumentError: There is no such axis, or not each once.
+            DTypeError: Not axes.
+        """
         return fresh(views.permute(self, axes[0] if len(axes) == 1 and is_list(axes[0]) else axes), self)
 
     def broadcast_to(self, shape: Sequence[int]) -> Tensor:
-        """Return it repeated to a shape."""
+        """Return it repeated to a shape.
+
+        Args:
+            shape: Length of each axis.
+
+        Raises:
+            ShapeError: Not a shape, or one that it does not extend to.
+        """
         return fresh(views.broadcast_to(self, shape), self)
 
     @property

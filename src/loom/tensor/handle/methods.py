@@ -93,44 +93,131 @@ class Methods:
     # reductions, with the axis by position too
 
     def any(self, axis: Any = None, *, keepdims: bool = False) -> Any:
-        """Return whether one element is not 0, along an axis, several, or all."""
+        """Return whether one element is not 0, along an axis, several, or all.
+
+        Args:
+            axis: Axis, or a list of axes; None: all.
+            keepdims: Whether the axes stay, with length 1.
+
+        Raises:
+            ArgumentError: There is no such axis; ``keepdims`` is no truth.
+            DTypeError: Not an axis.
+        """
         return _of("any")(self, axis=axis, keepdims=keepdims)
 
     def all(self, axis: Any = None, *, keepdims: bool = False) -> Any:
-        """Return whether no element is 0, along an axis, several, or all."""
+        """Return whether no element is 0, along an axis, several, or all.
+
+        Args:
+            axis: Axis, or a list of axes; None: all.
+            keepdims: Whether the axes stay, with length 1.
+
+        Raises:
+            ArgumentError: There is no such axis; ``keepdims`` is no truth.
+            DTypeError: Not an axis.
+        """
         return _of("all")(self, axis=axis, keepdims=keepdims)
 
     def prod(self, axis: Any = None, *, keepdims: bool = False) -> Any:
-        """Return the product along an axis, several, or all."""
+        """Return the product along an axis, several, or all.
+
+        Args:
+            axis: Axis, or a list of axes; None: all.
+            keepdims: Whether the axes stay, with length 1.
+
+        Raises:
+            ArgumentError: There is no such axis; ``keepdims`` is no truth.
+            DTypeError: Not an axis.
+        """
         return _of("prod")(self, axis=axis, keepdims=keepdims)
 
     def var(self, axis: Any = None, *, correction: float = 0.0, keepdims: bool = False) -> Any:
-        """Return the variance along an axis, several, or all; ``correction`` is taken from the number of elements."""
+        """Return the variance along an axis, several, or all; ``correction`` is taken from the number of elements.
+
+        Args:
+            axis: Axis, or a list of axes; None: all.
+            correction: Number that is taken from that of elements before it divides.
+            keepdims: Whether the axes stay, with length 1.
+
+        Raises:
+            ArgumentError: There is no such axis; ``correction`` is no number; ``keepdims`` is no truth.
+            DTypeError: Not an axis.
+        """
         return _of("var")(self, axis=axis, correction=correction, keepdims=keepdims)
 
     def std(self, axis: Any = None, *, correction: float = 0.0, keepdims: bool = False) -> Any:
-        """Return the standard deviation along an axis, several, or all."""
+        """Return the standard deviation along an axis, several, or all.
+
+        Args:
+            axis: Axis, or a list of axes; None: all.
+            correction: Number that is taken from that of elements before it divides.
+            keepdims: Whether the axes stay, with length 1.
+
+        Raises:
+            ArgumentError: There is no such axis; ``correction`` is no number; ``keepdims`` is no truth.
+            DTypeError: Not an axis.
+        """
         return _of("std")(self, axis=axis, correction=correction, keepdims=keepdims)
 
     def norm(self, *, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Any:  # noqa: A002 - as numpy's
-        """Return the norm of a vector, or of rows along an axis."""
+        """Return the norm of a vector, or of rows along an axis.
+
+        Args:
+            axis: Axis, or a list of axes; None: all.
+            keepdims: Whether the axes stay, with length 1.
+            ord: Order of the norm: a number, inf or -inf among them.
+
+        Raises:
+            ArgumentError: There is no such axis; ``ord`` is no number; ``keepdims`` is no truth.
+            DTypeError: Not an axis.
+        """
         linalg: Any = import_module("loom.tensor.linalg")
         return linalg.vector_norm(self, axis=axis, keepdims=keepdims, ord=ord)
 
     def dot(self, other: Any) -> Any:
-        """Return the matrix product, or that of two vectors; ``other`` may be a list or an array, too."""
+        """Return the matrix product, or that of two vectors; ``other`` may be a list or an array, too.
+
+        Args:
+            other: Tensor, array or list of numbers (k,), (..., k, n).
+
+        Raises:
+            ArgumentError: Not a tensor, nor what one is made of.
+            DTypeError: Not numbers, or dtypes that do not meet.
+            ShapeError: The inner dimensions differ.
+        """
         return fresh(_of("matmul")(self, as_operand(other, self)), self)
 
     def matmul(
         self, other: Any, *, transpose_a: bool = False, transpose_b: bool = False, precision: str | None = None,
         guarantee: Any = None, out_dtype: Any = None,
     ) -> Any:  # fmt: skip
-        """Return the matrix product as ``tensor.matmul``; ``other`` may be a list or an array, too."""
+        """Return the matrix product as ``tensor.matmul``; ``other`` may be a list or an array, too.
+
+        Args:
+            other: Tensor, array or list of numbers (k,), (..., k, n).
+            transpose_a: Whether the last two axes of this one are exchanged before.
+            transpose_b: Whether those of the other one are.
+            precision: Precision: "full", "x12", "q8", "q12" or "q24"; None: that of ``loom.precision``.
+            guarantee: Guarantee of ``loom.Guarantee``; None: that of the precision.
+            out_dtype: Dtype of the result; None: as ``tensor.matmul`` has it.
+
+        Raises:
+            ArgumentError: Not a tensor; an unusable option.
+            DTypeError: Not numbers; dtypes that do not meet; not a dtype.
+            ShapeError: The inner dimensions differ.
+        """
         return fresh(_of("matmul")(self, as_operand(other, self), transpose_a=transpose_a, transpose_b=transpose_b,
                                    precision=precision, guarantee=guarantee, out_dtype=out_dtype), self)  # fmt: skip
 
     def round(self, decimals: int = 0) -> Any:
-        """Return the nearest whole number of each element, halves to even, or with so many ``decimals``."""
+        """Return the nearest whole number of each element, halves to even, or with so many ``decimals``.
+
+        Args:
+            decimals: Number of decimals, from -300 to 300.
+
+        Raises:
+            ArgumentError: Not such a number.
+        """
         return fresh(_of("round")(self, decimals), self)
 
     # shapes by other names
@@ -140,18 +227,42 @@ class Methods:
         return fresh(_of("reshape")(self, (-1,) if self.size else (0,)), self)  # type: ignore[attr-defined]
 
     def view(self, *shape: Any) -> Any:
-        """Return it in another shape; no tensor sees what is assigned to another."""
+        """Return it in another shape; no tensor sees what is assigned to another.
+
+        Args:
+            *shape: Length of each axis, or one list of them; one may be -1, for what is left.
+
+        Raises:
+            ArgumentError: Not whole numbers.
+            ShapeError: A shape of another number of elements.
+        """
         return self.reshape(*shape)  # type: ignore[attr-defined]
 
     def view_as(self, other: Any) -> Any:
-        """Return it in the shape of another."""
+        """Return it in the shape of another.
+
+        Args:
+            other: Array whose shape it takes.
+
+        Raises:
+            ArgumentError: Not an array.
+            ShapeError: A shape of another number of elements.
+        """
         if not hasattr(other, "shape"):
             raise ArgumentError("view_as", "not an array", expected="one whose shape to take", got=repr(other)[:80],
                                 remedy="Pass a tensor, or write view(*shape)")  # fmt: skip
         return self.reshape(other.shape)  # type: ignore[attr-defined]
 
     def expand(self, *shape: Any) -> Any:
-        """Return it repeated to a shape, of which -1 keeps a length."""
+        """Return it repeated to a shape, of which -1 keeps a length.
+
+        Args:
+            *shape: Length of each axis, or one list of them; -1 keeps one.
+
+        Raises:
+            ArgumentError: Not whole numbers of at least -1.
+            ShapeError: The shape does not extend to it.
+        """
         wanted = [whole(n, "expand", least=-1) for n in items(_axes(shape), "expand", "lengths")]
         own_shape = (1,) * (len(wanted) - self.ndim) + self.shape  # type: ignore[attr-defined]
         return self.broadcast_to(tuple(m if n == -1 else n for n, m in zip(wanted, own_shape, strict=False)))  # type: ignore[attr-defined]
@@ -160,6 +271,13 @@ class Methods:
         """Return it with two axes exchanged, or with all in another order: three numbers or more, or one sequence.
 
         Without numbers it is ``T``.
+
+        Args:
+            *axes: Two axes, or all of them in their new order, as numbers or one list; none: the other way round.
+
+        Raises:
+            ArgumentError: There is no such axis, or one is named twice.
+            DTypeError: Not axes.
         """
         if not axes or (len(axes) == 1 and axes[0] is None):
             if cast("Any", self).ndim <= 2:
@@ -171,34 +289,92 @@ class Methods:
         return fresh(_of("transpose")(self, *axes), self)
 
     def swapaxes(self, first: int, second: int) -> Any:
-        """Return it with two axes exchanged."""
+        """Return it with two axes exchanged.
+
+        Args:
+            first: Axis.
+            second: Axis that changes places with it.
+
+        Raises:
+            ArgumentError: There is no such axis.
+            DTypeError: Not an axis.
+        """
         return fresh(_of("transpose")(self, first, second), self)
 
     def unsqueeze(self, axis: int) -> Any:
-        """Return it with a new axis of length 1."""
+        """Return it with a new axis of length 1.
+
+        Args:
+            axis: Place of the new axis, from -ndim - 1 to ndim.
+
+        Raises:
+            ArgumentError: There is no such place, or it is no whole number.
+        """
         return _of("expand_dims")(self, axis)
 
     def chunk(self, chunks: int, axis: int = 0) -> list[Any]:
-        """Return at most ``chunks`` parts along an axis, of one length but for the last."""
+        """Return at most ``chunks`` parts along an axis, of one length but for the last.
+
+        Args:
+            chunks: Most parts, at least 1.
+            axis: Axis that is cut.
+
+        Raises:
+            ArgumentError: Not a number of parts; there is no such axis.
+            DTypeError: Not an axis.
+        """
         x = cast("Any", self)
         n: int = x.shape[normal_axis(x, axis, "chunk")]
         size = max(1, -(-n // whole(chunks, "chunk, chunks", least=1)))
         return fresh(_of("split")(self, [min(size, n - at) for at in range(0, n, size)] or [0], axis), self)
 
     def tile(self, *repetitions: Any) -> Any:
-        """Return it repeated along its axes."""
+        """Return it repeated along its axes.
+
+        Args:
+            *repetitions: Number of repetitions along each axis, or one list of them.
+
+        Raises:
+            ShapeError: A number of repetitions that is below 0, or no whole one.
+        """
         return fresh(_of("tile")(self, tuple(_axes(repetitions))), self)
 
     def roll(self, shift: Any, axis: Any = None) -> Any:
-        """Return its elements moved along axes, the last ones to the front."""
+        """Return its elements moved along axes, the last ones to the front.
+
+        Args:
+            shift: Places that elements move, a list of them for several axes.
+            axis: Axis, or a list of axes; None: all elements in a row.
+
+        Raises:
+            ArgumentError: Not whole numbers, or not one for each axis; there is no such axis.
+            DTypeError: Not an axis.
+        """
         return fresh(_of("roll")(self, shift, axis=axis), self)
 
     def flip(self, axis: Any = None) -> Any:
-        """Return it with the order of its elements reversed along axes."""
+        """Return it with the order of its elements reversed along axes.
+
+        Args:
+            axis: Axis, or a list of axes; None: all.
+
+        Raises:
+            ArgumentError: There is no such axis.
+            DTypeError: Not an axis.
+        """
         return fresh(_of("flip")(self, axis=axis), self)
 
     def clamp(self, min: Any = None, max: Any = None) -> Any:  # noqa: A002 - as torch's
-        """Return its elements moved between two bounds."""
+        """Return its elements moved between two bounds.
+
+        Args:
+            min: Least number, or an array; None: no bound.
+            max: Largest number, or an array; None: no bound.
+
+        Raises:
+            DTypeError: A bound that is no number, or that the dtype lacks.
+            ShapeError: The shapes do not broadcast.
+        """
         return fresh(_of("clip")(self, min, max), self)
 
     @property
@@ -232,7 +408,17 @@ class Methods:
         return self  # type: ignore[return-value]
 
     def to_device(self, where: Any, /, *, stream: Any = None) -> Any:
-        """Return it on a device, copied there if it is on another. ``stream`` is None: reading waits."""
+        """Return it on a device, copied there if it is on another. ``stream`` is None: reading waits.
+
+        Args:
+            where: Device, or its name.
+            stream: None.
+
+        Raises:
+            ArgumentError: ``stream`` is another.
+            DTypeError: Not a device.
+            DeviceError: There is no such device.
+        """
         if stream is not None:
             raise ArgumentError("tensor.to_device, stream", "tensors have no streams of a device", expected=None,
                                 got=stream, remedy="Leave it out")  # fmt: skip
@@ -240,7 +426,15 @@ class Methods:
         return same(self) if home is self.home else _of("array")(self, on=home)  # type: ignore[attr-defined,type-var]
 
     def to(self, where: Any) -> Any:
-        """Return it converted to a dtype, or on a device."""
+        """Return it converted to a dtype, or on a device.
+
+        Args:
+            where: Dtype, device, or a name of one.
+
+        Raises:
+            DTypeError: Neither a dtype nor a device.
+            DeviceError: There is no such device.
+        """
         if isinstance(where, DType):
             return self.astype(where)  # type: ignore[attr-defined]
         try:
@@ -256,7 +450,14 @@ class Methods:
     # dtypes by other names; last, as the names are those of builtins
 
     def type(self, dtype: Any) -> Any:
-        """Return it converted to another dtype."""
+        """Return it converted to another dtype.
+
+        Args:
+            dtype: Dtype, or its name.
+
+        Raises:
+            DTypeError: Not a dtype.
+        """
         return self.astype(dtype)  # type: ignore[attr-defined]
 
     def half(self) -> Any:

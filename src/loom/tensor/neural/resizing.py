@@ -277,4 +277,6 @@ def conv_transpose(
     count = whole(groups, f"{name}, groups", least=1)
     image = zeros((x.shape[0], *shape, weight.shape[-2] * count), x.dtype)
     sent = convolve(image, weight, stride=steps, padding=around, dilation=gaps, groups=count)
+    if sent.shape[:-1] != x.shape[:-1]:  # output_padding, of the dilation's size, left room for more windows
+        sent = sent[tuple(slice(n) for n in x.shape)]
     return grad(sent, [image], seed=x)[0]

@@ -114,7 +114,8 @@ def test_files_are_checked(tmp_path: Path) -> None:
         {"peaks": {}}, {"saturated": {"layers.0": -1}}, {"peaks": {"layers.0": 0.5}},
         {"masters": {}}, {"masters": {**found["masters"], "layers.0.bias": "?"}},
         {"masters": {**found["masters"], "layers.0.bias": "AAAA"}},
-        {"masters": {**found["masters"], "layers.0.bias": "////f////3////9/"}}, {"stp": 5}, {"\ud800": 1}, {"sha256": None}, {"sha256": "\ud800"},
+        {"masters": {**found["masters"], "layers.0.bias": "////f////3////9/"}},
+        {"stp": 5}, {"\ud800": 1}, {"sha256": None}, {"sha256": "\ud800"},
     ):  # fmt: skip
         with pytest.raises(ArgumentError, match=re.escape("[IntegerNetwork.load]")):
             IntegerNetwork.load(json.dumps(found | change), on="cpu")
@@ -136,7 +137,7 @@ def test_a_bit_that_is_another_is_refused() -> None:
         with pytest.raises(LoomError):
             IntegerNetwork.load(bytes(damaged), on="cpu")
     step = data.index(b'"step": 0') + 8
-    with pytest.raises(ArgumentError, match="damaged, or was changed: expected SHA-256 .* take out 'sha256'"):
+    with pytest.raises(ArgumentError, match=r"damaged, or was changed: expected SHA-256 .* take out 'sha256'"):
         IntegerNetwork.load(data[:step] + b"1" + data[step + 1 :], on="cpu")
 
 

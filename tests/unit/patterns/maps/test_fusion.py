@@ -124,7 +124,7 @@ def test_no_elements() -> None:
 
 WRONG: dict[str, tuple[Callable[[], Any], type[LoomError], str]] = {
     "another dtype": (
-        lambda: gpu_map(loom.array(X), "add", loom.array(X.astype(np.float64))), DTypeError,
+        lambda: gpu_map(loom.array(X), lambda x, y: x + y, loom.array(X.astype(np.float64))), DTypeError,
         "[gpu_map, argument 1] operands of different types: expected f32, got f64. Convert one.",
     ),
     "another shape": (
@@ -146,7 +146,7 @@ WRONG: dict[str, tuple[Callable[[], Any], type[LoomError], str]] = {
         "[kernel 'map_add'] add takes 2 operands: expected 2, got 1. a + b; integers wrap.",
     ),
     "a scalar that does not fit": (
-        lambda: gpu_map(loom.array([1, 2]), "add", 1.5), DTypeError,
+        lambda: gpu_map(loom.array([1, 2]), lambda x, y: x + y, 1.5), DTypeError,
         "[gpu_map, parameter 'a1'] does not fit i64: expected a whole number (int), got 1.5. Pass a value of type i64.",
     ),
 }  # fmt: skip

@@ -116,6 +116,9 @@ def test_errors() -> None:
     )
     with pytest.raises(ArgumentError, match=r"\[gpu_topk, k\] out of range: expected 0 to 3, got -1"):
         gpu_topk([1, 2, 3], -1)
+    for k in range(-3, 0):  # as numpy's
+        assert gpu_partition([3, 1, 2], k).tolist() == gpu_partition([3, 1, 2], k + 3).tolist()
+        assert gpu_partition([3, 1, 2], k)[k] == np.partition([3, 1, 2], k)[k]
     with pytest.raises(ArgumentError, match=r"\[gpu_partition, k\] out of range: expected -2 to 1, got 2"):
         gpu_partition([1, 2], 2)
     with pytest.raises(ArgumentError, match=r"\[gpu_partition, k\] out of range: expected at least 1 element, got 0"):

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, field, fields
-from pathlib import Path
 from typing import Any
 
 from loom.core.late.dataclass import dataclass
+from loom.formats.file_writes import path_to_write, write_file
 from loom.nn.train.loop.curves import draw_curves
-from loom.storage.atomic import replace_file
 
 __all__ = ["History"]
 
@@ -65,5 +64,10 @@ class History:
 
         Args:
             path: File to write, in place of one there.
+
+        Raises:
+            DTypeError: Not a path.
+            FileError: The file cannot be written.
         """
-        replace_file(Path(path), self.png())
+        where = "loom.nn.train.History.save_png"
+        write_file(path_to_write(path, where), self.png(), where, durable=False)
