@@ -24,17 +24,18 @@ __all__ = [
     "LOCK",
     "MOST_PARAMETERS",
     "MOST_RESULTS",
+    "OWN_KIND",
     "Argument",
+    "CallResult",
     "CallTable",
     "Cells",
-    "Result",
     "array_argument",
     "fits",
 ]
 
 MOST_PARAMETERS, MOST_RESULTS, _MOST_KEY, _MOST_SIGNATURES, _MOST_ENTRIES = 16, 8, 79, 64, 1024
 _BUCKETS = 64
-ARRAY_KIND = 1
+ARRAY_KIND, OWN_KIND = 1, 2
 _CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400
 ALL_BITS = (1 << 64) - 1
 _SEED, _FACTOR = 14695981039346656037, 1099511628211
@@ -46,14 +47,17 @@ ABSENT: Argument = (0,) * 10
 LOCK = hold_over_forks(threading.Lock())
 
 
-class Result(NamedTuple):
-    """A new array of a call: which range it has, what makes it of shape and dtype, whether it is given as a number."""
+class CallResult(NamedTuple):
+    """A new array of a call: which range it has, what makes it of shape and dtype, and how it is given.
+
+    ``way``: 0 as it is, 1 as a number, 2 as memory that begins at a multiple of 64, behind the call's first argument.
+    """
 
     place: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     maker: object
-    is_scalar: bool = False
+    way: int = 0
 
 
 def array_argument(array: np.ndarray[Any, Any], place: int, *, writes: bool = False) -> Argument:
@@ -148,9 +152,16 @@ class Signature:
         return key in self._entries
 
     def enter(
-        self, key: tuple[int, ...], direct: Direct, cells: Cells, numbers: Cells = (), results: Sequence[Result] = (),
-        finish: object = None, kept: object = None,
-    ) -> None:  # fmt: skip
+        self,
+        key: tuple[int, ...],
+        direct: Direct,
+        cells: Cells,
+        numbers: Cells = (),
+        *,
+        results: Sequence[CallResult] = (),
+        finish: object = None,
+        kept: object = None,
+    ) -> None:
         """Let calls of a key be run by a program: ``finish``, if there is one, is called with the results.
 
         ``kept`` is what else the program needs.
@@ -161,7 +172,7 @@ class Signature:
             mixed = ((mixed ^ word) * _FACTOR) & ALL_BITS
         bucket = (mixed ^ (mixed >> 32)) & (_BUCKETS - 1)
         run = direct.run
-        rows = [(r.place, id(r.shape), id(r.dtype), id(r.maker), int(r.is_scalar)) for r in results]
+        rows = [(r.place, id(r.shape), id(r.dtype), id(r.maker), r.way) for r in results]
         tables = [np.array([*each, *_END], np.uint64) for each in (
             sum(run.steps, ()), sum(cells, ()), sum(numbers, ()), sum(rows, ()), [*map(id, direct.untold)],
         )]  # fmt: skip

@@ -27,18 +27,17 @@ from loom.runtime.calls.native.calltables import (
     MOST_PARAMETERS,
     MOST_RESULTS,
     Argument,
+    CallResult,
     CallTable,
-    Cells,
-    Result,
     array_argument,
     fits,
 )
 from loom.runtime.calls.native.nativedoor import Door, opened
-from loom.runtime.chain.kept import Direct, Kept
+from loom.runtime.chain.kept import Kept
 from loom.runtime.memory.order import BOUNDS, tracked_at
 from loom.runtime.memory.storage import HostStorage, Storage
 
-__all__ = ["FunctionCall", "offer_function"]
+__all__ = ["FunctionCall", "Wanted", "address_of", "enter", "offer_function", "table_of"]
 
 _OBJECT_KIND, _INT_KIND, _FLOAT_KIND = 14, 15, 16
 _MOST_SECONDS = 2e-5
@@ -95,53 +94,76 @@ def _enter(call: FunctionCall) -> bool:
     arguments, key = told
     if not fits(arguments, key) or any(variable.get() is not value for variable, value in call.context):
         return False
-    door.renew()
-    table = _table(door, call)
-    signature = table.signature(arguments, len(call.operands), [*call.given.values()])
-    direct = None if signature.knows(key) else call.program.direct(call.words)
-    if direct is None:
-        return False
-    if _seconds(door, call, direct) > _MOST_SECONDS:
-        call.program.admission.note_long()
-        return False
     is_number = call.finish is None and not call.results[0][0]
     first = len(call.operands)
-    results = [Result(first + n, shape, dtype, np.empty, is_number) for n, (shape, dtype) in enumerate(call.results)]
-    signature.enter(key, direct, _cells(call, direct), results=results, finish=call.finish, kept=call.sources)
+    results = [
+        CallResult(first + n, shape, dtype, np.empty, int(is_number)) for n, (shape, dtype) in enumerate(call.results)
+    ]
+    memory = [address_of(call.given[name]) for name in call.operands]
+    wanted = Wanted(arguments, key, [*call.given.values()], memory, call.sources, call.words, results, call.finish)
+    return enter(door, table_of(door, call.function, call.names, call.context), call.program, wanted)
+
+
+class Wanted(NamedTuple):
+    """What is to be entered: arguments and key as the door reads them, with the objects that they name.
+
+    ``memory``: where operands are now; the others are as of ``FunctionCall``.
+    """
+
+    arguments: tuple[Argument, ...]
+    key: tuple[int, ...]
+    named: object
+    memory: Sequence[int]
+    sources: Sequence[int | Storage]
+    words: Sequence[int]
+    results: Sequence[CallResult]
+    finish: Callable[..., object] | None
+
+
+def enter(door: Door, table: CallTable, program: Kept, wanted: Wanted) -> bool:
+    """Enter a call in a table, to be run by a copy of a program; False if it is there, or that is no small one."""
+    signature = table.signature(wanted.arguments, len(wanted.memory), wanted.named)
+    direct = None if signature.knows(wanted.key) else program.direct(wanted.words)
+    if direct is None:
+        return False
+    first = len(wanted.memory)
+    numbers = [*wanted.sources, *range(first, first + len(wanted.results))]
+    tried = [np.empty(each.shape, each.dtype) for each in wanted.results]
+    ranges = [*wanted.memory, *map(address_of, tried)]
+    cells: list[tuple[int, int]] = []
+    for source, places in zip(numbers, direct.run.cells, strict=True):
+        for cell in places:  # those of constants stay as they are put now
+            is_range = isinstance(source, int)
+            ctypes.c_uint64.from_address(cell).value = ranges[source] if is_range else address_of(source)
+            cells += [(source, cell)] if is_range else []
+    if door.seconds(direct.run) > _MOST_SECONDS:
+        program.admission.note_long()
+        return False
+    kept = wanted.sources
+    signature.enter(wanted.key, direct, cells, results=wanted.results, finish=wanted.finish, kept=kept)
     table.entries += 1
     return True
 
 
-def _table(door: Door, call: FunctionCall) -> CallTable:
-    """Return the table of a function, which the door serves from now on."""
-    function = cast("Any", call.function)
-    table: CallTable | None = getattr(function, "known_calls", None)
+def address_of(held: object) -> int:
+    """Return where an array's elements are, or storage of the host."""
+    return held.address if isinstance(held, HostStorage) else cast("np.ndarray[Any, Any]", held).ctypes.data
+
+
+def table_of(
+    door: Door, function: object, names: Sequence[str], context: Sequence[tuple[ContextVar[Any], object]]
+) -> CallTable:
+    """Return the table of a ``brief`` function, which the door serves from now on."""
+    door.renew()
+    known = cast("Any", function)
+    table: CallTable | None = getattr(known, "known_calls", None)
     if table is None:
-        table = CallTable(door.generation, call.names, inner_of(function), call.context)
-        function.known_calls = table
-        replace_inner(function, door.function(table))
+        table = CallTable(door.generation, names, inner_of(known), context)
+        known.known_calls = table
+        replace_inner(known, door.function(table))
     elif not table.is_current(door.generation):
         table.clear(door.generation)
     return table
-
-
-def _cells(call: FunctionCall, direct: Direct) -> Cells:
-    """Return where the addresses of operands, by number, and of results behind them go."""
-    numbers = [*call.sources, *range(len(call.operands), len(call.operands) + len(call.results))]
-    places = zip(numbers, direct.run.cells, strict=True)
-    return [(number, cell) for number, cells in places if isinstance(number, int) for cell in cells]
-
-
-def _seconds(door: Door, call: FunctionCall, direct: Direct) -> float:
-    """Return how long a program takes over the operands of a call; addresses of constants stay where they are put."""
-    results = [np.empty(shape, dtype) for shape, dtype in call.results]
-    operands = [cast("Any", call.given[name]) for name in call.operands]
-    memory = [operands[s] if isinstance(s, int) else s for s in call.sources]
-    for each, cells in zip([*memory, *results], direct.run.cells, strict=True):
-        address = each.address if isinstance(each, HostStorage) else each.ctypes.data
-        for cell in cells:
-            ctypes.c_uint64.from_address(cell).value = address
-    return door.seconds(direct.run)
 
 
 def _arguments(call: FunctionCall) -> tuple[tuple[Argument, ...], tuple[int, ...]] | None:

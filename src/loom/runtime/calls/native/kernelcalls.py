@@ -23,6 +23,7 @@ from loom.runtime.calls.native.calltables import (
     ABSENT,
     LOCK,
     MOST_PARAMETERS,
+    OWN_KIND,
     Argument,
     CallTable,
     array_argument,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["offer"]
 
-_OWN_KIND = 2
 _WHOLE, _F32, _F64 = 0, 1, 2
 _EXACT = {_F32: 1 << 24, _F64: 1 << 53}
 """Up to where whole numbers are those of a float type."""
@@ -159,7 +159,7 @@ def _buffer(
     places = places_of(kind, value.direct.storage, value.direct.shape)
     if conditions is None or places is None or not value.size:
         return None
-    return (_OWN_KIND, id(kind), conditions.ctypes.data, len(conditions), value.ndim, int(writes), number, 0, *places)
+    return (OWN_KIND, id(kind), conditions.ctypes.data, len(conditions), value.ndim, int(writes), number, 0, *places)
 
 
 @cache
