@@ -74,7 +74,7 @@ def evaluate_one(x: Any) -> None:
 
 def _offer(base: Node, where: Device, kept: Kept) -> None:
     """Let evaluations like that of a node, one operation of known elements, be done without Python."""
-    from loom.runtime.calls.native.recordedcalls import NodeForm, offer_evaluation  # few evaluate anything twice
+    from loom.runtime.calls.native.nodekeys import NodeForm, offer_evaluation  # few evaluate anything twice
 
     def finish(x: Any, block: np.ndarray[Any, Any]) -> None:
         storage = HostStorage.within(block, x.nbytes)

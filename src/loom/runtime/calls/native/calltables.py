@@ -1,6 +1,6 @@
 """What the native door knows of calls: signatures of those that were made, and what runs those of each size.
 
-Layer: runtime. Who offers a call lays out what its arguments are (``kernelcalls``, ``functioncalls``). Invariant: an
+Layer: runtime. Who offers a call lays out what its arguments are (``kernelkeys``, ``functionkeys``). Invariant: an
 entry says no more than was proved of the call it was made of; what is in a table stays in memory as long as the table.
 """
 
@@ -81,9 +81,12 @@ class CallTable:
     __slots__ = ("_keep", "_name_places", "_pairs", "_signatures", "_words", "entries", "names", "place", "slow")
 
     def __init__(
-        self, generation: int, names: Sequence[str], slow: object = None,
+        self,
+        generation: int,
+        names: Sequence[str],
+        slow: object = None,
         context: Sequence[tuple[ContextVar[Any], object]] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.names = tuple(sys.intern(name) for name in names)
         self._name_places = np.array([*map(id, self.names), 0], np.uint64)
         self._pairs = np.array([*[id(each) for pair in context for each in pair], 0], np.uint64)
@@ -173,9 +176,8 @@ class Signature:
         bucket = (mixed ^ (mixed >> 32)) & (_BUCKETS - 1)
         run = direct.run
         rows = [(r.place, id(r.shape), id(r.dtype), id(r.maker), r.way) for r in results]
-        tables = [np.array([*each, *_END], np.uint64) for each in (
-            sum(run.steps, ()), sum(cells, ()), sum(numbers, ()), sum(rows, ()), [*map(id, direct.untold)],
-        )]  # fmt: skip
+        contents = sum(run.steps, ()), sum(cells, ()), sum(numbers, ()), sum(rows, ()), [*map(id, direct.untold)]
+        tables = [np.array([*each, 0], np.uint64) for each in contents]
         steps, places, columns, made, untold = (table.ctypes.data for table in tables)
         entry = np.array(
             [
@@ -199,6 +201,3 @@ class Signature:
         )
         self._entries[key] = entry, tables, direct, tuple(results), finish, kept
         self._buckets[bucket] = entry.ctypes.data
-
-
-_END = (0,)

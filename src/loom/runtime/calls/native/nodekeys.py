@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from loom.core import options
 from loom.core.process.critical import CRITICAL
 from loom.runtime.calls.native.calltables import ABSENT, ALL_BITS, LOCK, OWN_KIND, Argument, CallResult, fits
-from loom.runtime.calls.native.functioncalls import Wanted, address_of, enter, table_of
+from loom.runtime.calls.native.functionkeys import Wanted, address_of, enter, table_of
 from loom.runtime.calls.native.layouts import places_of
 from loom.runtime.calls.native.nativedoor import opened
 from loom.runtime.chain.kept import Kept
@@ -67,7 +67,7 @@ def _enter(
     found = [each for each in operands if each is not None]
     node = _node(form, base, [words for words, _ in found]) if len(found) == len(operands) else None
     key = (*base.shape, *[n for each in base.inputs for n in each.shape])
-    if node is None or not fits(found, key):
+    if node is None or not fits([words for words, _ in found], key):
         return False
     argument: Argument = (_NODE_KIND, id(form.kind), node[0], *ABSENT[3:])
     result = CallResult(len(storages), (nbytes + _ALIGNMENT,), _BYTES, np.empty, 2)
@@ -86,7 +86,8 @@ def _node(form: NodeForm, base: Any, operands: Sequence[Argument]) -> tuple[int,
     """Return where the row of a node is, and what it points to; None of attributes that no one object stands for."""
     places = places_of(form.kind, *_SLOTS)
     told = _condition_words(form.kind, (*form.node, ("device", base.device, True)))
-    if places is None or told is None or not all([_is_one(each) for each in base.attributes]):
+    are_known = [_is_one(each) for each in base.attributes]  # all are taken note of
+    if places is None or told is None or not all(are_known):
         return None
     attributes = np.array([*map(id, base.attributes), 0], np.uint64)
     known = (id(base.op), base.dtype, attributes.tobytes(), told.ctypes.data, *operands, len(base.shape))
@@ -125,7 +126,8 @@ def _operand(form: NodeForm, x: Any, number: int) -> tuple[Argument, object] | N
     """Return what a node of known elements is to be, and what that points to."""
     told = _condition_words(form.kind, (*form.operand, ("device", x.device, True), ("dtype", x.dtype, True)))
     places = places_of(form.kind, "data", "shape")
-    if told is None or places is None or type(x) is not form.kind or not x.size:
+    is_one = cast("type[object]", type(x)) is form.kind
+    if told is None or places is None or not (is_one and x.size):
         return None
     return (OWN_KIND, id(form.kind), told.ctypes.data, len(told), len(x.shape), 0, number, 0, *places), told
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from loom.core import options
+from loom.core.arrays import Array
 from loom.core.dtype import DType
 from loom.core.process.critical import CRITICAL
 from loom.core.tracebacks import inner_of, replace_inner
@@ -42,6 +43,8 @@ __all__ = ["FunctionCall", "Wanted", "address_of", "enter", "offer_function", "t
 _OBJECT_KIND, _INT_KIND, _FLOAT_KIND = 14, 15, 16
 _MOST_SECONDS = 2e-5
 """A program that takes no longer is run by its caller alone: sharing it between threads would take as long."""
+_Type = np.dtype[Any]
+_Context = Sequence[tuple[ContextVar[Any], object]]
 _PLAIN = "?bhilqBHILQefd"
 """Codes of numpy's types whose elements are taken and given as they are."""
 
@@ -62,9 +65,9 @@ class FunctionCall(NamedTuple):
     program: Kept
     sources: Sequence[int | Storage]
     words: Sequence[int]
-    results: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]
-    finish: Callable[..., Any] | None
-    context: Sequence[tuple[ContextVar[Any], object]]
+    results: Sequence[tuple[tuple[int, ...], _Type]]
+    finish: Callable[..., object] | None
+    context: _Context
 
 
 def offer_function(call: FunctionCall) -> None:
@@ -147,12 +150,10 @@ def enter(door: Door, table: CallTable, program: Kept, wanted: Wanted) -> bool:
 
 def address_of(held: object) -> int:
     """Return where an array's elements are, or storage of the host."""
-    return held.address if isinstance(held, HostStorage) else cast("np.ndarray[Any, Any]", held).ctypes.data
+    return held.address if isinstance(held, HostStorage) else cast("Array", held).ctypes.data
 
 
-def table_of(
-    door: Door, function: object, names: Sequence[str], context: Sequence[tuple[ContextVar[Any], object]]
-) -> CallTable:
+def table_of(door: Door, function: object, names: Sequence[str], context: _Context) -> CallTable:
     """Return the table of a ``brief`` function, which the door serves from now on."""
     door.renew()
     known = cast("Any", function)
@@ -183,7 +184,8 @@ def _arguments(call: FunctionCall) -> tuple[tuple[Argument, ...], tuple[int, ...
             kind = _option_kind(value)
             if kind is None:
                 return None
-            found.append((kind, id(type(value)), id(value) if kind == _OBJECT_KIND else 0, *ABSENT[3:]))
+            of = cast("type[object]", type(value))
+            found.append((kind, id(of), id(value) if kind == _OBJECT_KIND else 0, *ABSENT[3:]))
             if kind != _OBJECT_KIND:
                 key.append(value if kind == _INT_KIND else struct.unpack("<Q", struct.pack("<d", value))[0])
     return tuple(found), tuple(word & ALL_BITS for word in key)
@@ -202,6 +204,6 @@ def _option_kind(value: Any) -> int | None:
     return _FLOAT_KIND if kind is float else None
 
 
-def _is_plain(dtype: np.dtype[Any]) -> bool:
+def _is_plain(dtype: _Type) -> bool:
     """Tell whether a type is numpy's own object for elements that are taken and given as they are."""
     return dtype.char in _PLAIN and dtype is np.dtype(dtype.char)
