@@ -31,12 +31,15 @@ __all__ = [
     "Cells",
     "array_argument",
     "fits",
+    "is_plain",
 ]
 
 MOST_PARAMETERS, MOST_RESULTS, _MOST_KEY, _MOST_SIGNATURES, _MOST_ENTRIES = 16, 8, 79, 64, 1024
 _BUCKETS = 64
 ARRAY_KIND, OWN_KIND = 1, 2
 _CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400
+_PLAIN = "?bhilqBHILQefd"
+"""Codes of numpy's types whose elements are taken and given as they are."""
 ALL_BITS = (1 << 64) - 1
 _SEED, _FACTOR = 14695981039346656037, 1099511628211
 Argument = tuple[int, ...]
@@ -65,6 +68,11 @@ def array_argument(array: np.ndarray[Any, Any], place: int, *, writes: bool = Fa
     flags = _CONTIGUOUS | _ALIGNED | (_WRITEABLE if writes else 0)
     dtype = array.dtype
     return ARRAY_KIND, id(np.ndarray), id(dtype), flags, array.ndim, int(writes), place, dtype.itemsize, 0, 0
+
+
+def is_plain(dtype: np.dtype[Any]) -> bool:
+    """Tell whether a type is numpy's own object for elements that are taken and given as they are."""
+    return dtype.char in _PLAIN and dtype is np.dtype(dtype.char)
 
 
 def fits(arguments: Sequence[Argument], key: Sequence[int]) -> bool:

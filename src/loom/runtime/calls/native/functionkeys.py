@@ -32,6 +32,7 @@ from loom.runtime.calls.native.calltables import (
     CallTable,
     array_argument,
     fits,
+    is_plain,
 )
 from loom.runtime.calls.native.nativedoor import Door, opened
 from loom.runtime.chain.kept import Kept
@@ -45,8 +46,6 @@ _MOST_SECONDS = 2e-5
 """A program that takes no longer is run by its caller alone: sharing it between threads would take as long."""
 _Type = np.dtype[Any]
 _Context = Sequence[tuple[ContextVar[Any], object]]
-_PLAIN = "?bhilqBHILQefd"
-"""Codes of numpy's types whose elements are taken and given as they are."""
 
 
 class FunctionCall(NamedTuple):
@@ -92,7 +91,7 @@ def _let_go_of_bounds(call: FunctionCall) -> bool:
 def _enter(call: FunctionCall) -> bool:
     """Enter a call in the table of its function; False if it is there, or is none that the door takes."""
     door, told = opened(), _arguments(call)
-    if door is None or told is None or any(not _is_plain(dtype) or 0 in shape for shape, dtype in call.results):
+    if door is None or told is None or any(not is_plain(dtype) or 0 in shape for shape, dtype in call.results):
         return False
     arguments, key = told
     if not fits(arguments, key) or any(variable.get() is not value for variable, value in call.context):
@@ -174,7 +173,7 @@ def _arguments(call: FunctionCall) -> tuple[tuple[Argument, ...], tuple[int, ...
     for name in call.names:
         value: Any = call.given.get(name, _ABSENT)
         if name in call.operands:
-            if type(value) is not np.ndarray or not (_is_plain(value.dtype) and value.size):
+            if type(value) is not np.ndarray or not (is_plain(value.dtype) and value.size):
                 return None
             found.append(array_argument(value, call.operands.index(name)))
             key += value.shape
@@ -202,8 +201,3 @@ def _option_kind(value: Any) -> int | None:
     if kind is int:
         return _INT_KIND if -(1 << 63) <= value < 1 << 63 else None
     return _FLOAT_KIND if kind is float else None
-
-
-def _is_plain(dtype: _Type) -> bool:
-    """Tell whether a type is numpy's own object for elements that are taken and given as they are."""
-    return dtype.char in _PLAIN and dtype is np.dtype(dtype.char)
