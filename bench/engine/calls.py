@@ -102,8 +102,8 @@ for name, call in (("gpu_sum", loom.gpu_sum), ("gpu_sort", loom.gpu_sort)):
 found["gpu_add of two arrays"] = least(lambda: loom.gpu_add(data, other), n=1000)
 a, b = (loom.array(each[:64]) for each in (data, other))
 found["a + b"] = least(lambda: (a + b).evaluate(), n=1000)
-found["a + b, recorded alone"] = least(lambda: a + b, n=1000)
-found["a + b, to numpy"] = least(lambda: (a + b).numpy(), n=1000)
+found["recording a + b"] = least(lambda: a + b, n=1000)
+found["numpy of a + b"] = least(lambda: (a + b).numpy(), n=1000)
 print(json.dumps(found))
 """
 _PEERS = {

@@ -73,6 +73,7 @@ def offer_function(call: FunctionCall) -> None:
     """Let the door know a call of a function, if it is one that it takes."""
     is_small = len(call.names) <= MOST_PARAMETERS and 0 < len(call.results) <= MOST_RESULTS
     if not (is_small and call.program.is_plain and options.native_calls()) or sys.is_finalizing():
+        call.program.admission.note(is_new=False)
         return
     with CRITICAL, LOCK:
         is_free = _let_go_of_bounds(call)

@@ -51,6 +51,7 @@ def offer_evaluation(
     multiple of 64 on.
     """
     if not (program.is_plain and options.native_calls()) or sys.is_finalizing():
+        program.admission.note(is_new=False)
         return
     with CRITICAL, LOCK:
         program.admission.note(is_new=_enter(function, form, base, nbytes, program, finish))

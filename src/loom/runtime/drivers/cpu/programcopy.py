@@ -77,10 +77,10 @@ def direct_run(
     steps = tuple(each for each in zip(kernels, places, totals, strict=True) if each[2])
     found = tuple(tuple(cells[id(slot)]) for slot in slots)
 
-    def moved(address: int) -> int:
+    def find(address: int) -> int:
         return _address_in_copy(address, moves)
 
-    return DirectRun(steps, found, moved, sites, operations, keep) if steps else None
+    return DirectRun(steps, found, find, sites, operations, keep) if steps else None
 
 
 def _copy_blocks(extents: Sequence[tuple[int, int]]) -> list[_CopiedRange] | None:
