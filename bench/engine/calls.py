@@ -1,4 +1,6 @@
-"""Calls of one small kernel, ``y = a * x`` of 64 elements: what lies between Python and the kernel.
+"""Small calls: what lies between Python and the kernel.
+
+A kernel, ``y = a * x`` of 64 elements; patterns over arrays of numpy, of 1,000 elements; operations of tensors of 64.
 
 CPU time of the process, the least of many blocks, so that a loaded machine changes little; with threads the time of
 each call by the clock. Rows: arguments of numpy and of Loom, given again and made anew for each call, one kernel and 50
@@ -17,7 +19,7 @@ import sys
 from bench.report import Bar, Family, Row, main
 
 ROUNDS = 3
-LIMITS = {"numpy": 1.5, "loom.array": 1.0}
+LIMITS = {"numpy": 1.5, "loom.array": 1.0, "gpu_sum": 2.0, "gpu_sort": 6.0, "a + b": 3.0}
 _TIMED = """
 import json, threading, time
 import numpy as np
@@ -85,6 +87,23 @@ for name, make in (("numpy", arrays), ("loom.array", own)):
         x, y = make()
         return lambda: scale(x, y, 2.0)
     found[f"{name}, 4 threads"] = in_threads(thread)
+x, _ = arrays()
+found["an output left out"] = least(lambda: scale(x, a=2.0), n=1000)
+data, other = (np.random.default_rng(n).standard_normal(1000).astype("f4") for n in (0, 1))
+parts = [data[:n].copy() for n in range(900, 950)]
+for name, call in (("gpu_sum", loom.gpu_sum), ("gpu_sort", loom.gpu_sort)):
+    found[name] = least(lambda: call(data), n=1000)
+    def each_part():
+        for part in parts:
+            call(part)
+    found[f"{name}, 50 keys in turn"] = least(each_part, 50, 20)
+    found[f"{name}, made anew"] = least(lambda: call(data + 1), n=1000) - least(lambda: data + 1, n=1000)
+    found[f"{name}, 4 threads"] = in_threads(lambda: lambda: call(data), n=3000)
+found["gpu_add of two arrays"] = least(lambda: loom.gpu_add(data, other), n=1000)
+a, b = (loom.array(each[:64]) for each in (data, other))
+found["a + b"] = least(lambda: (a + b).evaluate(), n=1000)
+found["recording a + b"] = least(lambda: a + b, n=1000)
+found["numpy of a + b"] = least(lambda: (a + b).numpy(), n=1000)
 print(json.dumps(found))
 """
 _PEERS = {
@@ -108,6 +127,10 @@ found["jax"] = least(lambda: scale(x, a).block_until_ready())
 import torch
 x, y = map(torch.from_numpy, arrays())
 found["torch"] = least(lambda: torch.mul(x, 2.0, out=y))
+data = torch.from_numpy(np.random.default_rng(0).standard_normal(1000).astype("f4"))
+found["torch.sum"] = least(lambda: torch.sum(data))
+found["torch.sort"] = least(lambda: torch.sort(data))
+found["torch, a + b"] = least(lambda: x + y)
 """,
     "numpy.multiply": """
 x, y = arrays()

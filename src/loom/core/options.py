@@ -8,7 +8,7 @@ Layer: core. Invariant: a setting changes speed, checks or places, never the bit
     LOOM_CHECK      1: report indexes outside buffers, in all kernels, with kernel, line and lane
     LOOM_DEVICE     device used where none is named (default: the best present)
     LOOM_CACHE_DIR  where compiled kernels are kept (default: the user's cache folder)
-    LOOM_NATIVE     0: every call of a kernel goes the whole way through Python (default: 1)
+    LOOM_NATIVE     0: small calls that come again go the whole way through Python (default: 1)
     LOOM_MONITOR    1: show this process to ``loom monitor``
     LOOM_TRACEBACK  full: tracebacks with Loom's own frames, which are otherwise left out
 

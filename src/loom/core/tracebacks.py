@@ -24,9 +24,16 @@ from loom.core.errors import KernelError, LoomError, end_of_process
 from loom.core.options import full_tracebacks
 
 __all__ = [
-    "brief", "brief_class", "brief_context", "brief_names", "inner_of", "is_brief", "public", "replace_inner",
+    "brief",
+    "brief_class",
+    "brief_context",
+    "brief_names",
+    "inner_of",
+    "is_brief",
+    "public",
+    "replace_inner",
     "warn_caller",
-]  # fmt: skip
+]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Class = TypeVar("_Class", bound=type)
@@ -133,14 +140,14 @@ def is_brief(function: Any) -> bool:
     return getattr(function, "__code__", None) is _CALLED
 
 
-def inner_of(function: Any) -> Any:
+def inner_of(function: FunctionType) -> object:
     """Return what a ``brief`` function calls."""
-    return function.__closure__[_INNER].cell_contents
+    return (function.__closure__ or ())[_INNER].cell_contents
 
 
-def replace_inner(function: Any, inner: Callable[..., Any]) -> None:
+def replace_inner(function: FunctionType, inner: object) -> None:
     """Let a ``brief`` function call another that does the same."""
-    function.__closure__[_INNER].cell_contents = inner
+    (function.__closure__ or ())[_INNER].cell_contents = inner
 
 
 def _shorten(found: LoomError) -> LoomError | None:

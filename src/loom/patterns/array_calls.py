@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.arrays import read_array
+from loom.core.arrays import Array, read_array
 from loom.core.conversions import host_type, show
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError
@@ -28,7 +28,7 @@ from loom.tensor.handle.lending import memory_of
 from loom.tensor.record.graph import KNOWN, note_origins
 from loom.tensor.run.eager import evaluate
 
-__all__ = ["Arrays", "element", "first", "shown"]
+__all__ = ["Arrays", "element", "first", "present"]
 
 _OF_HOST = frozenset((np.ndarray, list, tuple, int, float, bool, complex, str, type(None)))
 _ALIGNMENT = 8
@@ -128,7 +128,7 @@ class Arrays:
             what.run([self._store(x) for x in operands], storages)
             parts = [storage.read(0, storage.nbytes).view(kind).reshape(shape)
                      for storage, (shape, kind) in zip(storages, what.host_kinds, strict=True)]  # fmt: skip
-        return shown(what, parts)
+        return present(what, parts)
 
     def result(self, found: Any) -> Any:
         """Return results to the caller: a tensor, or a tuple of some."""
@@ -148,7 +148,7 @@ class Arrays:
         return found if x.shape else found[()]
 
 
-def shown(what: RecordedFunction, parts: list[np.ndarray[Any, Any]]) -> Any:
+def present(what: RecordedFunction, parts: list[Array]) -> Any:
     """Return the results of a function as it returns them; errors of what they are checked for."""
     for check in reversed(what.checks):
         check(parts.pop())

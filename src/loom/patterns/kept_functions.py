@@ -123,7 +123,7 @@ class RecordedFunction:
 
         ``names`` are those of its parameters, ``given`` the arguments; ``finish`` makes what is returned of results.
         """
-        from loom.runtime.calls.native.functioncalls import FunctionCall, offer_function  # few call anything twice
+        from loom.runtime.calls.native.functionkeys import FunctionCall, offer_function  # few call anything twice
 
         end = None if self.form is Tensor and len(self.host_kinds) == 1 else finish
         program, sources, words, kinds = self.program, self.sources, self.words, self.host_kinds

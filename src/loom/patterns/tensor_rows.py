@@ -18,7 +18,7 @@ from loom.core.errors import ArgumentError, DTypeError, EmptyError, IndexOutside
 from loom.core.given import is_list, is_scalar
 from loom.core.promotion import is_number
 from loom.core.tracebacks import brief
-from loom.patterns.array_calls import Arrays, shown
+from loom.patterns.array_calls import Arrays, present
 from loom.patterns.kept_functions import ElementsNeededError, RecordedFunction, record_function
 from loom.tensor import Tensor
 from loom.tensor.handle.methods import fresh
@@ -119,7 +119,7 @@ def answer(
 def finish(where: str, what: RecordedFunction, *parts: Any) -> Any:
     """Return the results of a run as ``answer`` does."""
     try:
-        return shown(what, [*parts])
+        return present(what, [*parts])
     except RENAMED as error:
         raise by_name(error, where) from None
 

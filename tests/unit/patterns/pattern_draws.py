@@ -141,11 +141,13 @@ def outcome(call: Call, run: Callable[..., Any]) -> tuple[Any, ...]:
         result = _told(found)
     except Exception as error:
         result = type(error), str(error)
-    return result, [(base.shape, base.tobytes()) for base in call.bases if isinstance(base, np.ndarray)]
+    arrays: list[Any] = [base for base in call.bases if isinstance(base, np.ndarray)]
+    return result, [(base.shape, base.tobytes()) for base in arrays]
 
 
 def _told(found: Any) -> Any:
     if isinstance(found, tuple):
-        return type(found), [_told(each) for each in found]
+        parts: tuple[Any, ...] = found
+        return type(parts), [_told(each) for each in parts]
     array = np.asarray(found)
     return type(found), array.shape, array.dtype.str, array.tobytes(), array.flags.writeable, array.flags.c_contiguous

@@ -79,8 +79,10 @@ def launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, Any
     where = where or home_of_others(values[place] for place, _ in interface.buffers) or device(None)
     made = _make(interface, values, left_out, settings)
     form, key = run_over(interface, values, where, settings.get("groups"), settings.get("lanes"))
-    if not (settings or left_out):
-        offer(called, form, key, where, args, named, interface)
+    if not settings:
+        names = {memory.name for memory in left_out}
+        outputs = {n: values[place] for n, (place, memory) in enumerate(interface.buffers) if memory.name in names}
+        offer(called, form, key, where, args, named, interface, outputs)
     made = [show(array, memory.dtype) for array, memory in zip(made, left_out, strict=True)]
     return None if not made else made[0] if len(made) == 1 else tuple(made)
 

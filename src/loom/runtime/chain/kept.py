@@ -27,8 +27,16 @@ from loom.runtime.port.device import Device, DirectRun
 from loom.runtime.port.profile import active_profile
 
 __all__ = [
-    "Admission", "Direct", "Kept", "KeptPrograms", "NumberPlace", "find_kept", "keep", "program_cache", "shares_memory",
-]  # fmt: skip
+    "Admission",
+    "Direct",
+    "Kept",
+    "KeptPrograms",
+    "NumberPlace",
+    "find_kept",
+    "keep",
+    "program_cache",
+    "shares_memory",
+]
 
 _MOST_KEPT = 512
 _MOST_NBYTES = 256 << 20

@@ -157,6 +157,11 @@ class HostStorage(BoundStorage):
             raise DeviceError(
                 "device memory", "out of memory", got=f"{nbytes} bytes", remedy="Free units or use smaller buffers"
             ) from None
+        return cls.within(block, nbytes)
+
+    @classmethod
+    def within(cls, block: np.ndarray[Any, Any], nbytes: int) -> HostStorage:
+        """Return the memory of so many bytes of an array of bytes, from its first multiple of 64 on."""
         begin = addressof(c_char.from_buffer(block.data))  # a quarter of what numpy's own ways take
         start = -begin % _ALIGNMENT
         return cls(block[start : start + nbytes], block, begin + start)

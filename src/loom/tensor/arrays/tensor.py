@@ -46,7 +46,7 @@ from loom.tensor.ops import reductions, views
 from loom.tensor.record.graph import INPUT, KNOWN, PARAMETER, Node, TensorOp, as_shape, note_origins, same, whole_view
 from loom.tensor.record.timelines import settle
 from loom.tensor.record.versions import before_writing
-from loom.tensor.run.eager import evaluate
+from loom.tensor.run.eager import evaluate_one
 
 if TYPE_CHECKING:
     from loom.tensor.complexes import arithmetic
@@ -106,7 +106,7 @@ class Tensor(Operators, Methods, Node, Readable):
             StateError: It is made of an input, which has no elements.
         """
         if self.data is None:
-            evaluate([self])
+            evaluate_one(self)
         return self
 
     def host_elements(self) -> tuple[np.ndarray[Any, Any], DType]:

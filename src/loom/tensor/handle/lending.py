@@ -17,7 +17,7 @@ from loom.tensor.ops.views import PERMUTE, RESHAPE, REVERSE, SLICE
 from loom.tensor.record.graph import KNOWN, PARAMETER, SAME, WHOLE, Node, become, note_origins, refuse_freed, set_aside
 from loom.tensor.record.timelines import settle
 from loom.tensor.record.versions import before_writing, record_lock
-from loom.tensor.run.eager import evaluate
+from loom.tensor.run.eager import evaluate, evaluate_one
 
 __all__ = [
     "DIRECT", "before_run", "copy_memory", "from_storage", "is_reshaped", "is_view", "lend", "lend_once",
@@ -57,7 +57,7 @@ def memory_of(x: Node) -> Storage:
         base = base.inputs[0]
     if base.data is None:
         base = x
-        evaluate([x])
+        evaluate_one(x)
     assert base.data is not None
     if base.op.is_written:
         settle(base.device)

@@ -12,9 +12,9 @@ from typing import Any
 
 from loom.tensor.record.graph import Node, NodeKind
 
-__all__ = ["release"]
+__all__ = ["LEAST_NBYTES", "release"]
 
-_LEAST_NBYTES = 1 << 14
+LEAST_NBYTES = 1 << 14
 """Elements that take less stay: their record is about as large."""
 _MOST_STEPS = 32
 """Tensors on the way from elements to those who need them; where there are more, the elements stay."""
@@ -28,7 +28,7 @@ def release(read: list[Any]) -> None:
     """
     while read:
         node = read.pop()
-        if node.op.kind not in _COMPUTED or node.data is None or node.nbytes < _LEAST_NBYTES:
+        if node.op.kind not in _COMPUTED or node.data is None or node.nbytes < LEAST_NBYTES:
             continue
         if not (node.shared or node.lent is not None or node.is_fed) and _is_forgotten(node):
             node.data = None

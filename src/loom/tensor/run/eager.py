@@ -10,25 +10,28 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from loom.core.errors import StateError
+from loom.core.tracebacks import brief
 from loom.kernels.maps.nest import BY_CONSTANTS
 from loom.runtime.chain.kept import Kept, NumberPlace, keep, shares_memory
 from loom.runtime.memory.order import is_settled
-from loom.runtime.memory.storage import HostSlot, Storage
+from loom.runtime.memory.storage import HostSlot, HostStorage, Storage
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device
 from loom.tensor.ops.elementwise import NUMBER
-from loom.tensor.ops.releasing import release
+from loom.tensor.ops.releasing import LEAST_NBYTES, release
 from loom.tensor.ops.views import BROADCAST, DETACH, RESHAPE, ROUTE
 from loom.tensor.record.composite import results_beside
 from loom.tensor.record.draft import Draft, DraftBuffer
-from loom.tensor.record.graph import Node, refuse_freed
+from loom.tensor.record.graph import PARAMETER, Node, refuse_freed
 from loom.tensor.record.memory import plan_memory
 from loom.tensor.record.timelines import build
 from loom.tensor.record.versions import record_lock
 from loom.tensor.run.lowering import SEEN_THROUGH, follow, lower
 
-__all__ = ["Work", "evaluate", "work_of"]
+__all__ = ["Work", "evaluate", "evaluate_one", "work_of"]
 
 _ALIASES = (DETACH, ROUTE)
 
@@ -61,6 +64,31 @@ def evaluate(tensors: Sequence[Any]) -> None:
         for tensor, storage in zip(wanted, results, strict=True):
             tensor.data, tensor.device = storage, where
         release(read)
+
+
+@brief
+def evaluate_one(x: Any) -> None:
+    """Compute the elements of a tensor."""
+    evaluate([x])
+
+
+def _offer(base: Node, where: Device, kept: Kept) -> None:
+    """Let evaluations like that of a node, one operation of known elements, be done without Python."""
+    from loom.runtime.calls.native.nodekeys import NodeForm, offer_evaluation  # few evaluate anything twice
+
+    def finish(x: Any, block: np.ndarray[Any, Any]) -> None:
+        storage = HostStorage.within(block, x.nbytes)
+        with record_lock():
+            if x.data is None:
+                x.data, x.device = storage, where
+
+    offer_evaluation(evaluate_one, NodeForm(type(base), RESHAPE, _UNCHANGED, _OURS), base, base.nbytes, kept, finish)
+
+
+_UNCHANGED = (("shared", False, True), ("lent", None, True), ("is_fed", False, True))
+"""How a node is about which nobody else is doing anything."""
+_OURS = (*_UNCHANGED, ("op", PARAMETER, False), ("is_fast", False, True))
+"""How one is whose elements may be read as they are."""
 
 
 def _without_elements(tensors: Sequence[Any]) -> list[Any]:
@@ -127,6 +155,9 @@ def _run_one(wanted: Sequence[Any], results: Sequence[Storage], where: Device) -
         is_ours = is_ours and _is_ours(each)
     kept = keep(tuple(key), where, lambda: prepare(work_of(ends, where)[1], ends, where))
     _start(kept, [*memory, *results], [bits for bits, _ in words], is_ours=is_ours)
+    if is_ours and not words and len(ends) == 1 and op.unfold is None and all(n.nbytes < LEAST_NBYTES for n in read):
+        if kept.admission.is_due():
+            _offer(base, where, kept)
     return read
 
 

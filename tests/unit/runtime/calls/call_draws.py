@@ -157,6 +157,9 @@ def drawn(seed: int) -> Call:
     args = given[:positional]
     if rng.random() < 0.3:
         named = dict(reversed(named.items()))
+    if rng.random() < 0.15 and not isinstance(values[1], list):
+        named = {name: value for name, value in zip(names, given, strict=True) if name != "y"}
+        args = []
     if is_odd and rng.random() < 0.15:
         ways = (args.clear, named.clear, lambda: args.append(1), lambda: args and args.pop(),
                 *(lambda name=name: named.update({name: 3}) for name in ("other", "a", "lanes", "out")))  # fmt: skip

@@ -20,7 +20,7 @@ from loom import In, InOut, Out, f32, u32
 from loom.core.errors import ArgumentError, DTypeError
 from loom.ir.frontend.decorator import KernelFunction
 from loom.runtime.calls.native import layouts
-from unit.runtime.calls.call_draws import axpy, drawn, outcome
+from unit.runtime.calls.call_draws import axpy, double_axpy, drawn, outcome
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32" or not layouts.is_known(), reason="the door stays shut there")
 
@@ -88,6 +88,41 @@ def test_calls_like_one_before_go_without_python(slow: _Slow, make: Any) -> None
         axpy(make(np.ones(64, np.float32)), make(np.ones(64, np.float32)), 0.5 * turn)  # and so is what is made anew
     assert slow.count == 0
     assert np.array_equal(np.asarray(y), 40 * np.arange(64))
+
+
+@loom.kernel
+def halves(x: In[f32], low: Out[f32], high: Out[f32]):
+    i = loom.global_id()
+    if i < len(x):
+        low[i], high[i] = x[i] / 2.0, x[i] * 2.0
+
+
+def test_outputs_that_are_left_out_are_new_arrays_of_zeros(slow: _Slow) -> None:
+    x = np.arange(64, dtype=np.float64)
+    slow.settle(lambda: double_axpy(x=x))
+    first, second = double_axpy(x=x), double_axpy(x, a=5.0)
+    assert type(first) is np.ndarray
+    first[0] = 7
+    assert np.array_equal(second, 5 * x)
+    slow.count = 0
+    assert np.array_equal(double_axpy(x=x), 3 * x)
+    assert slow.count == 0
+    y = x.astype(np.float32)
+    slow.settle(lambda: halves(y))
+    low, high = halves(y)
+    assert slow.count == 0
+    assert np.array_equal(low, y / 2)
+    assert np.array_equal(high, y * 2)
+    slow.settle(lambda: partly(y))
+    found = partly(y)
+    assert slow.count == 0
+    assert found.tolist() == [1.0, *[0.0] * 63]
+
+
+@loom.kernel
+def partly(x: In[f32], y: Out[f32]):
+    if loom.global_id() == 0:
+        y[0] = x[1]
 
 
 def test_settings_and_modes_send_calls_through_python(slow: _Slow, monkeypatch: pytest.MonkeyPatch) -> None:

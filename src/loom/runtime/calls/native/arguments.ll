@@ -315,29 +315,8 @@ entry:
   %size.cell = alloca i64
   %conditions = call ptr @at(ptr %argument, i64 2)
   %count = call i64 @word(ptr %argument, i64 3)
-  br label %next
-next:
-  %i = phi i64 [ 0, %entry ], [ %i1, %holds ]
-  %more = icmp ult i64 %i, %count
-  br i1 %more, label %condition, label %storage
-condition:
-  %first = mul i64 %i, 3
-  %second = add i64 %first, 1
-  %third = add i64 %first, 2
-  %offset = call i64 @word(ptr %conditions, i64 %first)
-  %object = call ptr @at(ptr %conditions, i64 %second)
-  %sense = call i64 @word(ptr %conditions, i64 %third)
-  %field = getelementptr i8, ptr %value, i64 %offset
-  %found = load ptr, ptr %field
-  %same = icmp eq ptr %found, %object
-  %wanted = icmp ne i64 %sense, 0
-  %met = icmp eq i1 %same, %wanted
-  %there = icmp ne ptr %found, null
-  %good = and i1 %met, %there
-  br i1 %good, label %holds, label %no
-holds:
-  %i1 = add i64 %i, 1
-  br label %next
+  %good = call i1 @holds(ptr %conditions, i64 %count, ptr %value)
+  br i1 %good, label %storage, label %no
 storage:
   %data.place = call i64 @word(ptr %argument, i64 8)
   %data.field = getelementptr i8, ptr %value, i64 %data.place
@@ -367,6 +346,16 @@ shape:
   %shape.place = call i64 @word(ptr %argument, i64 9)
   %shape.field = getelementptr i8, ptr %value, i64 %shape.place
   %tuple = load ptr, ptr %shape.field
+  %want = call i64 @word(ptr %argument, i64 4)
+  %known.shape = call i1 @lengths(ptr %tuple, i64 %want, ptr %key)
+  ret i1 %known.shape
+no:
+  ret i1 0
+}
+
+; The lengths that a tuple tells, of so many axes; false of anything else.
+define internal i1 @lengths(ptr %tuple, i64 %want, ptr %key) {
+entry:
   %none = icmp eq ptr %tuple, null
   br i1 %none, label %no, label %tuple.kind
 tuple.kind:
@@ -376,7 +365,6 @@ axes:
   %length.of = call ptr @fact(i64 36)
   %item.of = call ptr @fact(i64 37)
   %have = call i64 %length.of(ptr %tuple)
-  %want = call i64 @word(ptr %argument, i64 4)
   %fits = icmp eq i64 %have, %want
   br i1 %fits, label %axis, label %no
 axis:

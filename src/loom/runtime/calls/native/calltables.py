@@ -1,6 +1,6 @@
 """What the native door knows of calls: signatures of those that were made, and what runs those of each size.
 
-Layer: runtime. Who offers a call lays out what its arguments are (``kernelcalls``, ``functioncalls``). Invariant: an
+Layer: runtime. Who offers a call lays out what its arguments are (``kernelkeys``, ``functionkeys``). Invariant: an
 entry says no more than was proved of the call it was made of; what is in a table stays in memory as long as the table.
 """
 
@@ -24,18 +24,22 @@ __all__ = [
     "LOCK",
     "MOST_PARAMETERS",
     "MOST_RESULTS",
+    "OWN_KIND",
     "Argument",
+    "CallResult",
     "CallTable",
     "Cells",
-    "Result",
     "array_argument",
     "fits",
+    "is_plain",
 ]
 
 MOST_PARAMETERS, MOST_RESULTS, _MOST_KEY, _MOST_SIGNATURES, _MOST_ENTRIES = 16, 8, 79, 64, 1024
 _BUCKETS = 64
-ARRAY_KIND = 1
+ARRAY_KIND, OWN_KIND = 1, 2
 _CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400
+_PLAIN = "?bhilqBHILQefd"
+"""Codes of numpy's types whose elements are taken and given as they are."""
 ALL_BITS = (1 << 64) - 1
 _SEED, _FACTOR = 14695981039346656037, 1099511628211
 Argument = tuple[int, ...]
@@ -46,14 +50,17 @@ ABSENT: Argument = (0,) * 10
 LOCK = hold_over_forks(threading.Lock())
 
 
-class Result(NamedTuple):
-    """A new array of a call: which range it has, what makes it of shape and dtype, whether it is given as a number."""
+class CallResult(NamedTuple):
+    """A new array of a call: which range it has, what makes it of shape and dtype, and how it is given.
+
+    ``way``: 0 as it is, 1 as a number, 2 as memory that begins at a multiple of 64, behind the call's first argument.
+    """
 
     place: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     maker: object
-    is_scalar: bool = False
+    way: int = 0
 
 
 def array_argument(array: np.ndarray[Any, Any], place: int, *, writes: bool = False) -> Argument:
@@ -61,6 +68,11 @@ def array_argument(array: np.ndarray[Any, Any], place: int, *, writes: bool = Fa
     flags = _CONTIGUOUS | _ALIGNED | (_WRITEABLE if writes else 0)
     dtype = array.dtype
     return ARRAY_KIND, id(np.ndarray), id(dtype), flags, array.ndim, int(writes), place, dtype.itemsize, 0, 0
+
+
+def is_plain(dtype: np.dtype[Any]) -> bool:
+    """Tell whether a type is numpy's own object for elements that are taken and given as they are."""
+    return dtype.char in _PLAIN and dtype is np.dtype(dtype.char)
 
 
 def fits(arguments: Sequence[Argument], key: Sequence[int]) -> bool:
@@ -77,9 +89,12 @@ class CallTable:
     __slots__ = ("_keep", "_name_places", "_pairs", "_signatures", "_words", "entries", "names", "place", "slow")
 
     def __init__(
-        self, generation: int, names: Sequence[str], slow: object = None,
+        self,
+        generation: int,
+        names: Sequence[str],
+        slow: object = None,
         context: Sequence[tuple[ContextVar[Any], object]] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.names = tuple(sys.intern(name) for name in names)
         self._name_places = np.array([*map(id, self.names), 0], np.uint64)
         self._pairs = np.array([*[id(each) for pair in context for each in pair], 0], np.uint64)
@@ -148,9 +163,16 @@ class Signature:
         return key in self._entries
 
     def enter(
-        self, key: tuple[int, ...], direct: Direct, cells: Cells, numbers: Cells = (), results: Sequence[Result] = (),
-        finish: object = None, kept: object = None,
-    ) -> None:  # fmt: skip
+        self,
+        key: tuple[int, ...],
+        direct: Direct,
+        cells: Cells,
+        numbers: Cells = (),
+        *,
+        results: Sequence[CallResult] = (),
+        finish: object = None,
+        kept: object = None,
+    ) -> None:
         """Let calls of a key be run by a program: ``finish``, if there is one, is called with the results.
 
         ``kept`` is what else the program needs.
@@ -161,10 +183,9 @@ class Signature:
             mixed = ((mixed ^ word) * _FACTOR) & ALL_BITS
         bucket = (mixed ^ (mixed >> 32)) & (_BUCKETS - 1)
         run = direct.run
-        rows = [(r.place, id(r.shape), id(r.dtype), id(r.maker), int(r.is_scalar)) for r in results]
-        tables = [np.array([*each, *_END], np.uint64) for each in (
-            sum(run.steps, ()), sum(cells, ()), sum(numbers, ()), sum(rows, ()), [*map(id, direct.untold)],
-        )]  # fmt: skip
+        rows = [(r.place, id(r.shape), id(r.dtype), id(r.maker), r.way) for r in results]
+        contents = sum(run.steps, ()), sum(cells, ()), sum(numbers, ()), sum(rows, ()), [*map(id, direct.untold)]
+        tables = [np.array([*each, 0], np.uint64) for each in contents]
         steps, places, columns, made, untold = (table.ctypes.data for table in tables)
         entry = np.array(
             [
@@ -188,6 +209,3 @@ class Signature:
         )
         self._entries[key] = entry, tables, direct, tuple(results), finish, kept
         self._buckets[bucket] = entry.ctypes.data
-
-
-_END = (0,)

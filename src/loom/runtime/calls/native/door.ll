@@ -27,14 +27,18 @@
 ;              Loom's: 2 conditions  3 their number  4..7 as above  8, 9 places of storage and shape
 ;              number: 2 becomes (0 whole, 1 f32, 2 f64)  3 least  4 most  5 decides  6 parameter  7 mask of its bits
 ;              option: 2 the object that it is (kind 14); of an int (15) and a float (16) the key tells
+;              recorded tensor (17): 2 its node
+;   node       places of slots: 0 op 1 inputs 2 attributes 3 shape 4 dtype 5 data  6 the op of other shapes  7, 8 conditions
+;              9 op  10 dtype  11, 12 attributes: number and place  13, 14 arguments that inputs are  15 axes
 ;   condition  0 place  1 object  2 whether it is to be that one, or not to be
 ;   entry      0 next  1 hash  2, 3 steps: place and count  4, 5 cells of addresses  6, 7 cells of numbers
 ;              8 sites, if a kernel tells anything  9, 10 results  11 what finishes them, if anything  12, 13 what must be
 ;              empty  14.. words of the key
 ;   step       0 kernel  1 record  2 groups, all that there are
 ;   cell       0 which range, or which number  1 where it goes
-;   result     0 range  1, 2 shape and dtype  3 what makes it of them  4 whether it is given as a number
-;   answer     0 sites  1 copy of the log  2 number of results  3 what finishes them  4 whether a number  5.. results
+;   result     0 range  1, 2 shape and dtype  3 what makes it of them  4 how it is given: 0 as it is, 1 as a number, 2 as
+;              memory that begins at a multiple of 64, behind the first argument of the call
+;   answer     0 sites  1 copy of the log  2 number of results  3 what finishes them  4 how, or that argument  5.. results
 
 ; ---- a call -------------------------------------------------------------------------------------------
 
@@ -70,7 +74,8 @@ kinds:
   %is.array = icmp ule i64 %kind, 2
   br i1 %is.array, label %buffer, label %other
 other:
-  switch i64 %kind, label %scalar [ i64 14, label %object i64 15, label %integer i64 16, label %real ]
+  switch i64 %kind, label %scalar [ i64 14, label %object i64 15, label %integer i64 16, label %real
+    i64 17, label %node ]
 object:
   %object.wanted = call ptr @at(ptr %argument, i64 2)
   %object.same = icmp eq ptr %value, %object.wanted
@@ -83,6 +88,11 @@ real:
   %real.value = call double %as.double(ptr %value)
   store double %real.value, ptr %here
   br label %told
+node:
+  %node.words = call i64 @node(ptr %argument, ptr %value, ptr %here, ptr %ranges)
+  %node.good = icmp sge i64 %node.words, 0
+  %filled.node = add i64 %filled, %node.words
+  br i1 %node.good, label %good, label %no
 told:
   %filled.told = add i64 %filled, 1
   br label %good
@@ -111,7 +121,7 @@ deciding:
   br label %good
 good:
   %filled1 = phi i64 [ %filled, %lacking ], [ %after, %array ], [ %after, %own ], [ %counted, %deciding ],
-                     [ %filled, %object ], [ %filled.told, %told ]
+                     [ %filled, %object ], [ %filled.told, %told ], [ %filled.node, %node ]
   %i1 = add i64 %i, 1
   br label %next
 yes:
@@ -374,11 +384,15 @@ made:
   %range = getelementptr i64, ptr %ranges, i64 %place
   %data.field = getelementptr %Array, ptr %array, i64 0, i32 2
   %data = load i64, ptr %data.field
-  store i64 %data, ptr %range
+  %scalar = call i64 @word(ptr %row, i64 4)
+  %aligned = icmp eq i64 %scalar, 2
+  %beyond = add i64 %data, 63
+  %begin = and i64 %beyond, -64
+  %start = select i1 %aligned, i64 %begin, i64 %data
+  store i64 %start, ptr %range
   %at = add i64 %i, 5
   %target = getelementptr ptr, ptr %answer, i64 %at
   store ptr %array, ptr %target
-  %scalar = call i64 @word(ptr %row, i64 4)
   %scalar.field = getelementptr i64, ptr %answer, i64 4
   store i64 %scalar, ptr %scalar.field
   %i1 = add i64 %i, 1
@@ -622,7 +636,7 @@ no:
 }
 
 ; What a call that was served returns: null after an error. What the answer holds is let go of.
-define internal ptr @returned(ptr %answer) {
+define internal ptr @returned(ptr %answer, ptr %first.argument) {
 entry:
   %decref = call ptr @fact(i64 35)
   %incref = call ptr @fact(i64 34)
@@ -655,7 +669,17 @@ heard:
 results:
   br i1 %finished, label %finishing, label %plain
 finishing:
-  %made = call ptr %call(ptr %finish, ptr %first.field, i64 %count, ptr null)
+  %way.field = getelementptr ptr, ptr %answer, i64 4
+  %way = load i64, ptr %way.field
+  %behind = icmp eq i64 %way, 2
+  br i1 %behind, label %argument, label %alone
+argument:
+  store ptr %first.argument, ptr %way.field
+  %one.more = add i64 %count, 1
+  %made.behind = call ptr %call(ptr %finish, ptr %way.field, i64 %one.more, ptr null)
+  br label %leave
+alone:
+  %made.alone = call ptr %call(ptr %finish, ptr %first.field, i64 %count, ptr null)
   br label %leave
 plain:
   %nothing = icmp eq i64 %count, 0
@@ -676,7 +700,7 @@ number:
   %item = call ptr %item.of(ptr %array, ptr %empty)
   br label %leave
 leave:
-  %result = phi ptr [ null, %drop ], [ %made, %finishing ], [ %item, %number ]
+  %result = phi ptr [ null, %drop ], [ %made.behind, %argument ], [ %made.alone, %alone ], [ %item, %number ]
   call void @drop_results(ptr %answer)
   br i1 %finished, label %release, label %out
 release:
@@ -706,7 +730,14 @@ enter:
   call void @fp_leave(i64 %environment)
   br i1 %served, label %return, label %python
 return:
-  %result = call ptr @returned(ptr %answer)
+  %some = icmp ugt i64 %given, 0
+  br i1 %some, label %take, label %give
+take:
+  %argument = load ptr, ptr %args
+  br label %give
+give:
+  %first = phi ptr [ null, %return ], [ %argument, %take ]
+  %result = call ptr @returned(ptr %answer, ptr %first)
   ret ptr %result
 python:                                       ; which stays while it runs, whatever becomes of the table
   %slow = call ptr @at(ptr %table, i64 4)
@@ -736,7 +767,7 @@ entry:
   call void @fp_leave(i64 %environment)
   br i1 %served, label %return, label %python
 return:
-  %result = call ptr @returned(ptr %answer)
+  %result = call ptr @returned(ptr %answer, ptr null)
   ret ptr %result
 python:                                       ; the same arguments behind the kernel itself
   %nameless = icmp eq ptr %names, null

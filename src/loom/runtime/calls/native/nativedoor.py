@@ -193,7 +193,7 @@ def _function(name: str) -> int:
 
 def _artifact() -> Artifact:
     machine = host_machine(optimised=False)
-    texts = [Path(__file__).with_name(f"{name}.ll").read_text("utf-8") for name in ("arguments", "door")]
+    texts = [Path(__file__).with_name(f"{name}.ll").read_text("utf-8") for name in ("arguments", "recorded", "door")]
     source = "\n".join([f'target triple = "{machine.triple}"', *texts, processor_source(platform.machine())])
     return ArtifactCache().artifact(
         f"door {machine} {llvm_fingerprint()} {source}",

@@ -257,7 +257,7 @@ class _CpuProgram:
         is_one = len(self.records) == 1 or not self.talks
         if self.timed or not is_one or any(self.records["flags"] & INDIRECT):
             return None
-        from loom.runtime.drivers.cpu.direct import direct_run  # few programs call anything twice
+        from loom.runtime.drivers.cpu.programcopy import direct_run  # few programs call anything twice
 
         sites = next(iter(self.sites.values())) if self.talks else ()
         return direct_run(self.records, self.tables, slots, sites, self._work, self.keep)

@@ -30,7 +30,7 @@ _Tables = tuple[slice, _Words, _Words, Dispatch]
 """The rows of a step's records, and what they point to: bindings, and parameters."""
 
 
-class _Copied(NamedTuple):
+class _CopiedRange(NamedTuple):
     """A range of memory, and where its copy starts, which is kept."""
 
     start: int
@@ -40,9 +40,13 @@ class _Copied(NamedTuple):
 
 
 def direct_run(
-    records: np.ndarray[Any, Any], tables: Sequence[_Tables], slots: Sequence[HostSlot], sites: tuple[Site, ...],
-    operations: float, kept: object,
-) -> DirectRun | None:  # fmt: skip
+    records: _Words,
+    tables: Sequence[_Tables],
+    slots: Sequence[HostSlot],
+    sites: tuple[Site, ...],
+    operations: float,
+    kept: object,
+) -> DirectRun | None:
     """Return the copy of a program; None if it does nothing, or much, or one slot has no use.
 
     No run of it may be under way: what is in its memory is copied, too.
@@ -50,7 +54,7 @@ def direct_run(
     if len(records) > _MOST_DISPATCHES:
         return None
     storages = [b.storage for *_, dispatch in tables for b in dispatch.bindings]
-    blocks = _copied_blocks(sorted({s.extent() for s in storages if not isinstance(s, HostSlot)}))
+    blocks = _copy_blocks(sorted({s.extent() for s in storages if not isinstance(s, HostSlot)}))
     if blocks is None or {id(s) for s in storages if isinstance(s, HostSlot)} != {id(slot) for slot in slots}:
         return None
     made = records.copy()
@@ -64,17 +68,22 @@ def direct_run(
             if isinstance(binding.storage, HostSlot):
                 cells[id(binding.storage)].append(own.ctypes.data + position * BINDING.itemsize)
             else:
-                own["address"][position] = _moved(binding.storage.extent()[0], blocks)
+                own["address"][position] = _address_in_copy(binding.storage.extent()[0], blocks)
         made["bindings"][rows] = own.ctypes.data
         moves.append((params.ctypes.data, params.nbytes, words.ctypes.data))
-    made["params"] = [_moved(address, moves) for address in made["params"].tolist()]
-    steps = [(row["kernel"].item(), made.ctypes.data + n * RECORD.itemsize, row["total"].item())
-             for n, row in enumerate(made) if row["total"]]  # fmt: skip
-    places = tuple(tuple(cells[id(slot)]) for slot in slots)
-    return DirectRun(tuple(steps), places, lambda at: _moved(at, moves), sites, operations, keep) if steps else None
+    made["params"] = [_address_in_copy(address, moves) for address in made["params"].tolist()]
+    kernels, totals = made["kernel"].tolist(), made["total"].tolist()
+    places = [made.ctypes.data + n * RECORD.itemsize for n in range(len(made))]
+    steps = tuple(each for each in zip(kernels, places, totals, strict=True) if each[2])
+    found = tuple(tuple(cells[id(slot)]) for slot in slots)
+
+    def find(address: int) -> int:
+        return _address_in_copy(address, moves)
+
+    return DirectRun(steps, found, find, sites, operations, keep) if steps else None
 
 
-def _copied_blocks(extents: Sequence[tuple[int, int]]) -> list[_Copied] | None:
+def _copy_blocks(extents: Sequence[tuple[int, int]]) -> list[_CopiedRange] | None:
     """Return copies of ranges of memory, in order, those that meet in one; None if they are too large."""
     whole: list[list[int]] = []
     for start, stop in extents:
@@ -84,15 +93,15 @@ def _copied_blocks(extents: Sequence[tuple[int, int]]) -> list[_Copied] | None:
             whole.append([start, stop])
     if sum(stop - start for start, stop in whole) > _MOST_NBYTES:
         return None
-    found: list[_Copied] = []
+    found: list[_CopiedRange] = []
     for start, stop in whole:
         made = HostStorage.allocate(stop - start, zeroed=False)
         ctypes.memmove(made.address, start, stop - start)
-        found.append(_Copied(start, stop - start, made.address, made))
+        found.append(_CopiedRange(start, stop - start, made.address, made))
     return found
 
 
-def _moved(address: int, ranges: Sequence[tuple[int, int, int] | _Copied]) -> int:
+def _address_in_copy(address: int, ranges: Sequence[tuple[int, int, int] | _CopiedRange]) -> int:
     """Return where the copy of what is at an address is, of ranges (start, bytes, start of the copy)."""
     start, _, there = next(r[:3] for r in ranges if r[0] <= address < max(r[0] + r[1], r[0] + 1))
     return there + address - start

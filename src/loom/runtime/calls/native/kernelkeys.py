@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from loom.core import options
+from loom.core.arrays import Array
 from loom.core.dtype import DType
 from loom.core.process.critical import CRITICAL
 from loom.ir.frontend.decorator import KernelFunction
@@ -23,10 +24,13 @@ from loom.runtime.calls.native.calltables import (
     ABSENT,
     LOCK,
     MOST_PARAMETERS,
+    OWN_KIND,
     Argument,
+    CallResult,
     CallTable,
     array_argument,
     fits,
+    is_plain,
 )
 from loom.runtime.calls.native.layouts import SCALARS, places_of
 from loom.runtime.chain.kept import find_kept
@@ -40,7 +44,6 @@ if TYPE_CHECKING:
 
 __all__ = ["offer"]
 
-_OWN_KIND = 2
 _WHOLE, _F32, _F64 = 0, 1, 2
 _EXACT = {_F32: 1 << 24, _F64: 1 << 53}
 """Up to where whole numbers are those of a float type."""
@@ -49,6 +52,7 @@ _LARGEST = (1 << 63) - 1
 _DIRECT_WORK = 5e4
 """Operations that a caller runs without a look at others: some ten microseconds."""
 _ABSENT = object()
+_NOTHING: Mapping[int, Array] = {}
 _Words = np.ndarray[Any, Any]
 
 
@@ -60,11 +64,12 @@ def offer(
     args: Sequence[object],
     named: Mapping[str, object],
     interface: Interface,
+    made: Mapping[int, Array] = _NOTHING,
 ) -> None:
     """Let the door know a call that was made without settings, if it is one that it takes and that came before.
 
     ``called``: the kernel as it was called, of which ``form`` may be that of an instance. ``key``: of the program that
-    was run.
+    was run. ``made``: by the number of a buffer, new arrays of outputs that were left out.
     """
     if where.kind != "cpu":
         return
@@ -76,11 +81,17 @@ def offer(
     is_sure = form.settled.is_inside and form.trial.is_over
     if is_sure and interface.plain and not interface.kernel.is_loose:
         values = [args[n] if n < len(args) else named.get(name, _ABSENT) for n, name in enumerate(interface.names)]
-        form.admission.note(is_new=_enter(called, form, key, where, values, interface))
+        form.admission.note(is_new=_enter(called, form, key, where, values, interface, made))
 
 
 def _enter(
-    called: KernelFunction, form: CallForm, key: Hashable, where: Device, values: Sequence[object], interface: Interface
+    called: KernelFunction,
+    form: CallForm,
+    key: Hashable,
+    where: Device,
+    values: Sequence[object],
+    interface: Interface,
+    made: Mapping[int, Array],
 ) -> bool:
     """Enter a call in the table of its kernel; False if it is there, or is none that the door takes."""
     from loom.runtime.calls.native.nativedoor import open_door  # few programs call a kernel twice
@@ -90,13 +101,15 @@ def _enter(
         if door is None:
             return False
         door.renew()
-        words = interface.words([p if v is _ABSENT else v for v, p in zip(values, _defaults(interface), strict=True)])
+        others = _others(interface, made)
+        words = interface.words([p if v is _ABSENT else v for v, p in zip(values, others, strict=True)])
         kept = find_kept(key, where)  # None if settings changed since
         direct = None if kept is None else kept.direct(form.words(words))
         if direct is None or direct.run.operations > _DIRECT_WORK:
             return False
-        arguments = _arguments(interface, values, where)
-        if arguments is None:
+        ranges = _ranges(len(interface.buffers), made)
+        arguments = _arguments(interface, values, where, ranges)
+        if arguments is None or not all(is_plain(each.dtype) and each.size for each in made.values()):
             return False
         known = _key(interface, values, words)
         if not fits(arguments, known):
@@ -106,21 +119,35 @@ def _enter(
             called.known_calls = table = CallTable(door.generation, interface.names)
         if table.names != interface.names:  # instances of one kernel may have other parameters
             return False
-        signature = table.signature(arguments, len(interface.buffers))
+        signature = table.signature(arguments, len(interface.buffers) - len(made))
         if signature.knows(known):
             return False
-        cells = [(n, cell) for n, places in enumerate(direct.run.cells) for cell in places]
+        cells = [(ranges[n], cell) for n, places in enumerate(direct.run.cells) for cell in places]
         given = {number for number, (place, _) in enumerate(interface.params) if values[place] is not _ABSENT}
         numbers = [(n, cell) for n, cell in direct.numbers if n in given]
-        signature.enter(known, direct._replace(untold=()), cells, numbers)
+        results = [CallResult(ranges[n], each.shape, each.dtype, np.zeros) for n, each in made.items()]
+        finish = _several if len(made) > 1 else None
+        signature.enter(known, direct._replace(untold=()), cells, numbers, results=results, finish=finish)
         table.entries += 1
         return True
+
+
+def _several(*results: object) -> tuple[object, ...]:
+    return results
+
+
+def _ranges(count: int, made: Mapping[int, Array]) -> list[int]:
+    """Return which range each buffer has: those that are given come first."""
+    order = [*(n for n in range(count) if n not in made), *made]
+    return [order.index(n) for n in range(count)]
 
 
 # arguments
 
 
-def _arguments(interface: Interface, values: Sequence[object], where: Device) -> tuple[Argument, ...] | None:
+def _arguments(
+    interface: Interface, values: Sequence[object], where: Device, ranges: Sequence[int]
+) -> tuple[Argument, ...] | None:
     """Return the kinds of arguments as the door reads them; None if it cannot read one."""
     if len(values) > MOST_PARAMETERS:
         return None
@@ -129,7 +156,7 @@ def _arguments(interface: Interface, values: Sequence[object], where: Device) ->
     for number, (place, memory) in enumerate(interface.buffers):
         value, writes = values[place], interface.written[number]
         own = own or isinstance(value, Readable)
-        found[place] = _buffer(value, memory, number, where, interface.plain[number][1], writes=writes)
+        found[place] = _buffer(value, memory, ranges[number], where, interface.plain[number][1], writes=writes)
     if not (own or where is device(None)):
         return None
     for number, (place, param) in enumerate(interface.params):
@@ -149,6 +176,8 @@ def _buffer(
     writes: bool,
 ) -> Argument | None:
     kind = cast("type[Any]", type(value))
+    if value is _ABSENT:
+        return ABSENT
     if kind is np.ndarray:
         if value.dtype is not dtype or not value.size:
             return None
@@ -159,7 +188,7 @@ def _buffer(
     places = places_of(kind, value.direct.storage, value.direct.shape)
     if conditions is None or places is None or not value.size:
         return None
-    return (_OWN_KIND, id(kind), conditions.ctypes.data, len(conditions), value.ndim, int(writes), number, 0, *places)
+    return (OWN_KIND, id(kind), conditions.ctypes.data, len(conditions), value.ndim, int(writes), number, 0, *places)
 
 
 @cache
@@ -192,8 +221,11 @@ def _number(value: object, param: Param, number: int, interface: Interface) -> A
     return kind, id(its_type), form, least, min(most, _LARGEST), decides, number, (1 << dtype.bits) - 1, 0, 0
 
 
-def _defaults(interface: Interface) -> list[object]:
+def _others(interface: Interface, made: Mapping[int, Array]) -> list[object]:
+    """Return what stands for arguments that are left out: new arrays, and defaults."""
     found: list[object] = [None] * len(interface.names)
+    for number, array in made.items():
+        found[interface.buffers[number][0]] = array
     for place, param in interface.params:
         found[place] = param.default
     return found
@@ -207,7 +239,7 @@ def _key(interface: Interface, values: Sequence[Any], words: Sequence[int]) -> t
     for place, value in enumerate(values):
         number = at.get(place)
         if number is None:
-            found += value.shape
+            found += () if value is _ABSENT else value.shape
         elif number in deciding and value is not _ABSENT:
             found.append(int(words[number]))
     return tuple(found)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from loom.core import options
+from loom.core.arrays import Array
 from loom.core.dtype import DType
 from loom.core.process.critical import CRITICAL
 from loom.core.tracebacks import inner_of, replace_inner
@@ -27,24 +28,24 @@ from loom.runtime.calls.native.calltables import (
     MOST_PARAMETERS,
     MOST_RESULTS,
     Argument,
+    CallResult,
     CallTable,
-    Cells,
-    Result,
     array_argument,
     fits,
+    is_plain,
 )
 from loom.runtime.calls.native.nativedoor import Door, open_door
-from loom.runtime.chain.kept import Direct, Kept
+from loom.runtime.chain.kept import Kept
 from loom.runtime.memory.order import BOUNDS, is_tracked
 from loom.runtime.memory.storage import HostStorage, Storage
 
-__all__ = ["FunctionCall", "offer_function"]
+__all__ = ["FunctionCall", "Wanted", "address_of", "enter", "offer_function", "table_of"]
 
 _OBJECT_KIND, _INT_KIND, _FLOAT_KIND = 14, 15, 16
 _MOST_SECONDS = 2e-5
 """A program that takes no longer is run by its caller alone: sharing it between threads would take as long."""
-_PLAIN = "?bhilqBHILQefd"
-"""Codes of numpy's types whose elements are taken and given as they are."""
+_Type = np.dtype[Any]
+_Context = Sequence[tuple[ContextVar[Any], object]]
 
 
 class FunctionCall(NamedTuple):
@@ -63,15 +64,16 @@ class FunctionCall(NamedTuple):
     program: Kept
     sources: Sequence[int | Storage]
     words: Sequence[int]
-    results: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]
-    finish: Callable[..., Any] | None
-    context: Sequence[tuple[ContextVar[Any], object]]
+    results: Sequence[tuple[tuple[int, ...], _Type]]
+    finish: Callable[..., object] | None
+    context: _Context
 
 
 def offer_function(call: FunctionCall) -> None:
     """Let the door know a call of a function, if it is one that it takes."""
     is_small = len(call.names) <= MOST_PARAMETERS and 0 < len(call.results) <= MOST_RESULTS
     if not (is_small and call.program.is_plain and options.native_calls()) or sys.is_finalizing():
+        call.program.admission.note(is_new=False)
         return
     with CRITICAL, LOCK:
         is_free = _let_go_of_bounds(call)
@@ -90,58 +92,79 @@ def _let_go_of_bounds(call: FunctionCall) -> bool:
 def _enter(call: FunctionCall) -> bool:
     """Enter a call in the table of its function; False if it is there, or is none that the door takes."""
     door, told = open_door(), _arguments(call)
-    if door is None or told is None or any(not _is_plain(dtype) or 0 in shape for shape, dtype in call.results):
+    if door is None or told is None or any(not is_plain(dtype) or 0 in shape for shape, dtype in call.results):
         return False
     arguments, key = told
     if not fits(arguments, key) or any(variable.get() is not value for variable, value in call.context):
         return False
-    door.renew()
-    table = _table(door, call)
-    signature = table.signature(arguments, len(call.operands), [*call.given.values()])
-    direct = None if signature.knows(key) else call.program.direct(call.words)
-    if direct is None:
-        return False
-    if _seconds(door, call, direct) > _MOST_SECONDS:
-        call.program.admission.note_long()
-        return False
     is_number = call.finish is None and not call.results[0][0]
     first = len(call.operands)
-    results = [Result(first + n, shape, dtype, np.empty, is_number) for n, (shape, dtype) in enumerate(call.results)]
-    signature.enter(key, direct, _cells(call, direct), results=results, finish=call.finish, kept=call.sources)
+    results = [
+        CallResult(first + n, shape, dtype, np.empty, int(is_number)) for n, (shape, dtype) in enumerate(call.results)
+    ]
+    memory = [address_of(call.given[name]) for name in call.operands]
+    wanted = Wanted(arguments, key, [*call.given.values()], memory, call.sources, call.words, results, call.finish)
+    return enter(door, table_of(door, call.function, call.names, call.context), call.program, wanted)
+
+
+class Wanted(NamedTuple):
+    """What is to be entered: arguments and key as the door reads them, with the objects that they name.
+
+    ``memory``: where operands are now; the others are as of ``FunctionCall``.
+    """
+
+    arguments: tuple[Argument, ...]
+    key: tuple[int, ...]
+    named: object
+    memory: Sequence[int]
+    sources: Sequence[int | Storage]
+    words: Sequence[int]
+    results: Sequence[CallResult]
+    finish: Callable[..., object] | None
+
+
+def enter(door: Door, table: CallTable, program: Kept, wanted: Wanted) -> bool:
+    """Enter a call in a table, to be run by a copy of a program; False if it is there, or that is no small one."""
+    signature = table.signature(wanted.arguments, len(wanted.memory), wanted.named)
+    direct = None if signature.knows(wanted.key) else program.direct(wanted.words)
+    if direct is None:
+        return False
+    first = len(wanted.memory)
+    numbers = [*wanted.sources, *range(first, first + len(wanted.results))]
+    tried = [np.empty(each.shape, each.dtype) for each in wanted.results]
+    ranges = [*wanted.memory, *map(address_of, tried)]
+    cells: list[tuple[int, int]] = []
+    for source, places in zip(numbers, direct.run.cells, strict=True):
+        for cell in places:  # those of constants stay as they are put now
+            is_range = isinstance(source, int)
+            ctypes.c_uint64.from_address(cell).value = ranges[source] if is_range else address_of(source)
+            cells += [(source, cell)] if is_range else []
+    if door.seconds(direct.run) > _MOST_SECONDS:
+        program.admission.note_long()
+        return False
+    kept = wanted.sources
+    signature.enter(wanted.key, direct, cells, results=wanted.results, finish=wanted.finish, kept=kept)
     table.entries += 1
     return True
 
 
-def _table(door: Door, call: FunctionCall) -> CallTable:
-    """Return the table of a function, which the door serves from now on."""
-    function = cast("Any", call.function)
-    table: CallTable | None = getattr(function, "known_calls", None)
+def address_of(held: object) -> int:
+    """Return where an array's elements are, or storage of the host."""
+    return held.address if isinstance(held, HostStorage) else cast("Array", held).ctypes.data
+
+
+def table_of(door: Door, function: object, names: Sequence[str], context: _Context) -> CallTable:
+    """Return the table of a ``brief`` function, which the door serves from now on."""
+    door.renew()
+    known = cast("Any", function)
+    table: CallTable | None = getattr(known, "known_calls", None)
     if table is None:
-        table = CallTable(door.generation, call.names, inner_of(function), call.context)
-        function.known_calls = table
-        replace_inner(function, door.function(table))
+        table = CallTable(door.generation, names, inner_of(known), context)
+        known.known_calls = table
+        replace_inner(known, door.function(table))
     elif not table.is_current(door.generation):
         table.clear(door.generation)
     return table
-
-
-def _cells(call: FunctionCall, direct: Direct) -> Cells:
-    """Return where the addresses of operands, by number, and of results behind them go."""
-    numbers = [*call.sources, *range(len(call.operands), len(call.operands) + len(call.results))]
-    places = zip(numbers, direct.run.cells, strict=True)
-    return [(number, cell) for number, cells in places if isinstance(number, int) for cell in cells]
-
-
-def _seconds(door: Door, call: FunctionCall, direct: Direct) -> float:
-    """Return how long a program takes over the operands of a call; addresses of constants stay where they are put."""
-    results = [np.empty(shape, dtype) for shape, dtype in call.results]
-    operands = [cast("Any", call.given[name]) for name in call.operands]
-    memory = [operands[s] if isinstance(s, int) else s for s in call.sources]
-    for each, cells in zip([*memory, *results], direct.run.cells, strict=True):
-        address = each.address if isinstance(each, HostStorage) else each.ctypes.data
-        for cell in cells:
-            ctypes.c_uint64.from_address(cell).value = address
-    return door.seconds(direct.run)
 
 
 def _arguments(call: FunctionCall) -> tuple[tuple[Argument, ...], tuple[int, ...]] | None:
@@ -151,7 +174,7 @@ def _arguments(call: FunctionCall) -> tuple[tuple[Argument, ...], tuple[int, ...
     for name in call.names:
         value: Any = call.given.get(name, _ABSENT)
         if name in call.operands:
-            if type(value) is not np.ndarray or not (_is_plain(value.dtype) and value.size):
+            if type(value) is not np.ndarray or not (is_plain(value.dtype) and value.size):
                 return None
             found.append(array_argument(value, call.operands.index(name)))
             key += value.shape
@@ -161,7 +184,8 @@ def _arguments(call: FunctionCall) -> tuple[tuple[Argument, ...], tuple[int, ...
             kind = _option_kind(value)
             if kind is None:
                 return None
-            found.append((kind, id(type(value)), id(value) if kind == _OBJECT_KIND else 0, *ABSENT[3:]))
+            of = cast("type[object]", type(value))
+            found.append((kind, id(of), id(value) if kind == _OBJECT_KIND else 0, *ABSENT[3:]))
             if kind != _OBJECT_KIND:
                 key.append(value if kind == _INT_KIND else struct.unpack("<Q", struct.pack("<d", value))[0])
     return tuple(found), tuple(word & ALL_BITS for word in key)
@@ -178,8 +202,3 @@ def _option_kind(value: Any) -> int | None:
     if kind is int:
         return _INT_KIND if -(1 << 63) <= value < 1 << 63 else None
     return _FLOAT_KIND if kind is float else None
-
-
-def _is_plain(dtype: np.dtype[Any]) -> bool:
-    """Tell whether a type is numpy's own object for elements that are taken and given as they are."""
-    return dtype.char in _PLAIN and dtype is np.dtype(dtype.char)
