@@ -43,7 +43,8 @@ def _bessel_i(x: Any, order: int) -> Any:
     half = where(near, size, 1) * 0.5
     small = horner(half * half, _series(order, few)) * apply("exp", -(half * 2))
     large = where(near, edge, size)
-    far = horner(1 / large, _beyond(order, many)) / apply("sqrt", large * (2 * math.pi))
+    root = apply("sqrt", large * (math.pi / 8)) * 4  # of 2 pi x, which may be above all numbers
+    far = horner(1 / large, _beyond(order, many)) / root
     found = where(near, small * half if order else small, far)
     found = where(apply("eq", size, math.inf), 0, found)
     return apply("copysign", found, x) if order else found

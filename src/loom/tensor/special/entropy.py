@@ -86,7 +86,8 @@ def sinc(x: Tensor) -> Tensor:
 
     def value(x: Any) -> Any:
         is_zero = apply("eq", x, 0)
-        return where(is_zero, 1, _sine(x) / (where(is_zero, 1, x) * math.pi))
+        size = abs(x)  # the quotient of two odd functions is even, in signs of zeros too
+        return where(is_zero, 1, _sine(size) / (where(is_zero, 1, size) * math.pi))
 
     def slope(x: Any, y: Any) -> Any:
         near = abs(x) < 0.4

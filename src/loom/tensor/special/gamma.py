@@ -88,7 +88,7 @@ def _plain(x: Any, order: int) -> Any:
         found = _of_positive(where(x > 0, x, 1), order)
         found = where(x > 0, found, where(apply("eq", x, 0), math.inf, math.nan))
         return where(apply("eq", x, 0), (-1.0) ** (order + 1) * math.inf, found)
-    mirrored = x < 0.5
+    mirrored = x < -0.5  # above, all terms of the sum are positive
     found = _of_positive(where(mirrored, 1 - x, x), 1)
     sine = apply("sin", (x - apply("rint", x)) * math.pi) * (1 / math.pi)
     return where(mirrored, 1 / (sine * sine) - found, found)

@@ -64,10 +64,15 @@ def _tail(x: Any) -> tuple[Any, Any]:
 def _log_ndtr(x: Any) -> Any:
     far, series = _tail(x)
     cut = where(far, x, -1)
-    below = x * x * -0.5 - (apply("log", -cut) + _HALF_LOG_TWO_PI) + apply("log", series)
+    below = _log_far(cut, series)
     positive = x > 0
     chance = _ndtr(where(far, 0, -abs(x)))
     return where(far, below, where(positive, apply("log1p", -chance), apply("log", chance)))
+
+
+def _log_far(x: Any, series: Any) -> Any:
+    """Return the logarithm of ndtr(x), far below 0; half of x squared may be a number where the square is none."""
+    return x * -0.5 * x - (apply("log", -x) + _HALF_LOG_TWO_PI) + apply("log", series)
 
 
 def _hazard(x: Any, _y: Any) -> Any:
@@ -89,7 +94,8 @@ def ndtri(p: Tensor) -> Tensor:
 
 def _ndtri(p: Any) -> Any:
     high = p > 0.5
-    far = _quantile(where(high, 1 - p, p))
+    q = where(high, 1 - p, p)
+    far = where(q < _normal(p), _quantile_of_subnormal(q), _quantile(q))
     found = where(high, far, -far)
     found = where(apply("eq", p, 0), -math.inf, where(apply("eq", p, 1), math.inf, found))
     central = (p > 0.25) & (p < 0.75)
@@ -100,13 +106,33 @@ def _ndtri(p: Any) -> Any:
 def _quantile(q: Any) -> Any:
     """Return the number that a normal one is above with probability q, for q above 0 and up to 1 / 4."""
     q = where((q > 0) & (q <= 0.25), q, 0.25)
-    t = apply("sqrt", apply("log", q) * -2)
-    x = t - horner(t, _ABOVE) / horner(t, _BELOW)
+    x = _first_quantile(apply("log", q))
     for _ in range(3 if is_double(q) else 2):
         away = 1 - q / _ndtr(-x)  # relative, as density and q may be subnormal
         step = away * _mills(x)
         x = x + step / (1 - x * step * 0.5)
     return x
+
+
+def _quantile_of_subnormal(q: Any) -> Any:
+    """Return it for q below the least normal number, where ndtr has few digits and its logarithm all."""
+    log = apply("log", where((q > 0) & (q < _normal(q)), q, _normal(q)))
+    x = _first_quantile(log)
+    for _ in range(3 if is_double(q) else 2):
+        _, series = _tail(-x)
+        x = x + (_log_far(-x, series) - log) * series / x
+    return x
+
+
+def _first_quantile(log: Any) -> Any:
+    """Return the number that a normal one is above with a probability of this logarithm, to 4.5e-4."""
+    t = apply("sqrt", log * -2)
+    return t - horner(t, _ABOVE) / horner(t, _BELOW)
+
+
+def _normal(x: Any) -> float:
+    """Return the least normal number of a tensor's type."""
+    return 2.0**-1022 if is_double(x) else 2.0**-126
 
 
 def _mills(x: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loom.core.dtype import DType, f32
+from loom.core.dtype import DType, bf16, f16, f32, f64
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.numbers import whole
 from loom.tensor.complexes.functions import sign_of
@@ -25,6 +25,10 @@ __all__ = [
     "multiply", "negative", "nextafter", "positive", "pow", "reciprocal", "remainder", "round", "sign", "signbit",
     "sqrt", "square", "subtract", "trunc",
 ]  # fmt: skip
+
+
+_ALL_WHOLE = {bf16: 2.0**8, f16: 2.0**11, f32: 2.0**24, f64: 2.0**53}
+"""From where on numbers of a type are whole."""
 
 
 # arithmetic
@@ -100,8 +104,10 @@ def divide(x1: Any, x2: Any, /) -> Any:
 
 
 def floor_divide(x1: Any, x2: Any, /) -> Any:
-    """Return the largest whole number that is no more than x1 / x2, exactly, as Python's ``//``.
+    """Return the largest whole number that is no more than x1 / x2, as Python's ``//``.
 
+    Of integers it is exact, and of floats where it is below 2^24 in size (f64 2^53, f16 2^11, bf16 2^8), where numpy
+    and Python are off by one in places. From there on all floats are whole, and it is x1 / x2 rounded to nearest.
     By zero and by infinite numbers floats give what x1 / x2 is, as the standard says (Python's -1 // inf is -1), and
     integers by zero give 0.
 
@@ -125,13 +131,27 @@ def floor_divide(x1: Any, x2: Any, /) -> Any:
         found = apply("idiv", a, b)
         return found if not dtype.is_signed else apply("sub", found, cast(_is_below(a, b), dtype))
     _require_reals("floor_divide", dtype)
-    rest = apply("fmod", a, b)
-    below = apply("and", apply("ne", rest, 0), apply("ne", apply("lt", rest, 0), apply("lt", b, 0)))
-    near = apply("sub", apply("div", apply("sub", a, rest), b), where(below, 1.0, constant(0.0, dtype, a)))
-    whole = apply("rint", near)  # it is one but for the rounding of the quotient
-    exact = apply("copysign", whole, apply("div", a, b))
-    is_plain = apply("and", isfinite(apply("div", a, b)), isfinite(b))
-    return where(is_plain, exact, apply("div", a, b))
+    quotient = apply("div", a, b)
+    is_plain = apply("and", isfinite(quotient), isfinite(b))
+    return where(is_plain, apply("copysign", _whole_size(a, b, quotient), quotient), quotient)
+
+
+def _whole_size(a: Any, b: Any, quotient: Any) -> Any:
+    """Return the size of the floor of a / b, of floats: the rounded quotient's, put right by what is left exactly.
+
+    The size of a / b and the whole number next to its rounding are less than 1 apart. So one is below the other as
+    the remainder by 2 b, which has no error, says beside the parity of that number.
+    """
+    near, size = apply("rint", apply("abs", quotient)), apply("abs", b)
+    rest = apply("fmod", apply("abs", a), apply("mul", size, 2.0))  # of twice b beyond all numbers it is a
+    half = apply("mul", near, 0.5)
+    is_odd = apply("ne", half, apply("rint", half))
+    is_uneven = apply("and", apply("ne", rest, 0), apply("ne", rest, size))
+    is_above = apply("and", is_uneven, apply("ne", is_odd, apply("gt", rest, size)))
+    is_negative = apply("ne", apply("lt", a, 0), apply("lt", b, 0))
+    toward_zero = apply("sub", near, cast(is_above, a.dtype))
+    exact = apply("add", toward_zero, cast(apply("and", is_uneven, is_negative), a.dtype))
+    return where(apply("le", near, _ALL_WHOLE[a.dtype]), exact, near)
 
 
 def _is_below(a: Any, b: Any) -> Any:
