@@ -133,7 +133,7 @@ class Image:
 
     def note(self, dispatch: Dispatch) -> None:
         """Take note of what must be so for a dispatch to give the same bits; RaceDetected if that is never so."""
-        doubt = None if dispatch.kernel.trusted else doubt_of(dispatch)
+        doubt = None if dispatch.kernel.is_vouched else doubt_of(dispatch)
         if doubt is not None:
             self.conditions[doubt.text] = None
 
