@@ -123,10 +123,9 @@ class Image:
 
     @property
     def promises(self) -> dict[str, str | list[str]]:
-        """What a manifest tells of what is promised, where that is less than the same bits, or has conditions."""
-        found: dict[str, str | list[str]] = {}
-        if any(k.is_loose for k in self.kernels):
-            found["guarantee"] = Guarantee.FAST.name
+        """What a manifest tells of what is promised, and under which conditions, if there are some."""
+        is_loose = any(k.is_loose for k in self.kernels)
+        found: dict[str, str | list[str]] = {"guarantee": (Guarantee.FAST if is_loose else Guarantee.BIT_EXACT).name}
         if self.conditions:
             found["conditions"] = list(self.conditions)
         return found

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from loom.ir.passes.datause import DataUse
     from loom.ir.passes.spacing import Apart
 
-__all__ = ["PARTLY", "TRIAL", "TRUSTED", "UNTRIED", "Doubt", "condition_of", "doubt_of", "doubts_of", "meetings_of"]
+__all__ = ["BY_DATA", "PARTLY", "TRIAL", "TRUSTED", "UNTRIED", "Doubt", "condition_of", "doubt_of", "doubts_of", "meetings_of"]
 
 TRIAL = Options(races=True, equal=True, work=1 << 21)
 """A trial: about a tenth of a second."""
@@ -48,6 +48,7 @@ _WINDOWS = 16
 _ROW = 65_521
 """Samples after which others follow."""
 BY_DATA = "data tell"
+BY_GROUPS = "data and groups tell"
 UNTRIED = "data and numbers tell"
 PARTLY = "data and numbers tell (a part was tried)"
 """Where a trial saw but a part of the lanes or elements."""
@@ -113,7 +114,7 @@ class Meetings:
         if self.kernel.trusted:
             return self.text(largest, TRUSTED), False
         by_data = bool(self.text(largest))
-        by = "data and groups tell" if dispatch.indirect is not None else BY_DATA
+        by = BY_GROUPS if dispatch.indirect is not None else BY_DATA
         if dispatch.indirect is None:
             by = self._try_settled(dispatch) or by
         return self.text(largest, by), by_data
@@ -176,7 +177,7 @@ class Meetings:
                 if s.memory in suspects and (is_open or s not in self._use.settled):
                     places.setdefault(repr(s.memory.name), s.loc.line if s.loc is not None else 0)
             where = " and ".join(f"{name} (line {line})" if line else name for name, line in places.items())
-            if where and self.kernel.is_apart and by == UNTRIED:
+            if where and self.kernel.is_apart and by in (UNTRIED, BY_GROUPS):
                 found = f"kernel {self.kernel.name!r}: its groups are along one dimension"
             elif where:
                 found = (

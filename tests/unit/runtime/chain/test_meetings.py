@@ -530,9 +530,9 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     run = meetings.Meetings.interpret
 
-    def noted(self: Any, *args: Any) -> None:
+    def noted(self: Any, *args: Any) -> bool:
         names.append(self.kernel.name)
-        run(self, *args)
+        return run(self, *args)
 
     monkeypatch.setattr(meetings.Meetings, "interpret", noted)
     return names
@@ -615,3 +615,21 @@ def test_large_arrays_are_sampled_in_a_moment() -> None:
     with pytest.raises(RaceDetected):
         loom.Chain("cpu").dispatch(kernel, [y[: 1 << 25], y[1 << 25 :]], [], 1 << 16)
     assert time.perf_counter() - began < 5
+
+
+def test_a_compiled_tensor_program_tells_its_conditions_too() -> None:
+    from loom import tensor
+
+    at, x = tensor.input("at", (8,), u32), tensor.input("x", (8,), u32)
+    program = tensor.compile([scatter_new(at, x)])
+    assert program.guarantee is Guarantee.BIT_EXACT
+    (condition,) = program.conditions
+    assert condition.startswith("kernel 'scatter_new': no lane stores to an element of 'y' (line ")
+    assert tensor.compile([x + 1]).conditions == ()
+
+
+@loom.kernel(workgroup=8)
+def scatter_new(at: In[u32], x: In[u32], y: Out[u32]):
+    i = loom.global_id()
+    if i < len(at):
+        y[at[i]] = x[i]
