@@ -123,17 +123,16 @@ class Image:
 
     @property
     def promises(self) -> dict[str, str | list[str]]:
-        """What a manifest tells of what is promised, where that is less than the same bits, or has conditions."""
-        found: dict[str, str | list[str]] = {}
-        if any(k.is_loose for k in self.kernels):
-            found["guarantee"] = Guarantee.FAST.name
+        """What a manifest tells of what is promised, and under which conditions, if there are some."""
+        is_loose = any(k.is_loose for k in self.kernels)
+        found: dict[str, str | list[str]] = {"guarantee": (Guarantee.FAST if is_loose else Guarantee.BIT_EXACT).name}
         if self.conditions:
             found["conditions"] = list(self.conditions)
         return found
 
     def note(self, dispatch: Dispatch) -> None:
         """Take note of what must be so for a dispatch to give the same bits; RaceDetected if that is never so."""
-        doubt = None if dispatch.kernel.trusted else doubt_of(dispatch)
+        doubt = None if dispatch.kernel.is_vouched else doubt_of(dispatch)
         if doubt is not None:
             self.conditions[doubt.text] = None
 

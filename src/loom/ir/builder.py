@@ -275,8 +275,9 @@ class Builder:
         return KernelTypeError(self.where(), what, expected=expected, got=got, remedy=remedy)
 
     def finish(
-        self, *, trusted: bool = False, guarantee: Guarantee = Guarantee.BIT_EXACT, order: LaneOrder = LaneOrder.PROVED
-    ) -> Kernel:
+        self, *, trusted: bool = False, guarantee: Guarantee = Guarantee.BIT_EXACT,
+        order: LaneOrder = LaneOrder.PROVED, is_own: bool = True,
+    ) -> Kernel:  # fmt: skip
         """Return the kernel built; not yet verified."""
         return Kernel(
             name=self.name,
@@ -295,4 +296,5 @@ class Builder:
             goes_below=self.goes_below,
             index_params=frozenset(self.index_params),
             differences=frozenset(self.differences),
+            is_own=is_own,
         )

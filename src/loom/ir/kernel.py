@@ -251,7 +251,8 @@ class Kernel:
     shared and private memory; they are tested with both. ``names`` tells the debugger which source
     names stand for which values; it is no part of the kernel's identity. ``goes_below``: numbers of lanes and lengths
     are taken for signed ones, so that a dispatch has fewer than 2^31 of them; ``index_params`` are taken so, too.
-    ``differences`` of unsigned numbers, as the source has them, are watched where indexes are.
+    ``differences`` of unsigned numbers, as the source has them, are watched where indexes are. ``is_own``: Loom's own
+    code, what it is trusted with is tested; no part of its identity either.
     """
 
     name: str
@@ -270,6 +271,7 @@ class Kernel:
     goes_below: bool = False
     index_params: frozenset[Param] = frozenset()
     differences: frozenset[Instr] = frozenset()
+    is_own: bool = True
 
     @property
     def lanes(self) -> int:

@@ -66,6 +66,11 @@ class VerifiedKernel:
         return self.kernel.trusted
 
     @cached_property
+    def is_vouched(self) -> bool:
+        """True for kernels of the library that need no proof, and no trial, that lanes stay apart."""
+        return self.kernel.trusted and self.kernel.is_own
+
+    @cached_property
     def most_lanes(self) -> int:
         """How many lanes along a dimension, and elements to count, a dispatch may have."""
         return 1 << (31 if self.kernel.goes_below else 32)

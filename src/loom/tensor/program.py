@@ -238,6 +238,14 @@ class TensorProgram:
         ends = [*self.ends[0], *(value for _, value in self.ends[1]), *self._written, *self._feeds.values()]
         return Guarantee.FAST if any(n.is_fast for n in ends) else self.device.guarantee
 
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What must be so for the guarantee to hold, of kernels whose data decide whether lanes meet; empty for most.
+
+        The first run is refused where lanes meet and what decides it was fed; later ones are not looked at.
+        """
+        return self._program.conditions
+
     def feed(self, /, **inputs: Any) -> None:
         """Write inputs, after earlier runs are over; those not given keep what they have."""
         self._feed(inputs)

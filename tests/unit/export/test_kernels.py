@@ -191,7 +191,7 @@ def test_it_tells_that_nothing_is_promised_and_asks_for_groups_that_stay_apart(t
     built(tickets, tmp_path)
     found = built(own, tmp_path)
     told = {name: json.loads((tmp_path / f"{name}.json").read_text()).get("guarantee") for name in ("tickets", "own")}
-    assert told == {"tickets": "FAST", "own": None}
+    assert told == {"tickets": "FAST", "own": "BIT_EXACT"}
     built(put, tmp_path)
     conditions = [json.loads((tmp_path / f"{name}.json").read_text()).get("conditions") for name in ("own", "put")]
     assert conditions[0] is None

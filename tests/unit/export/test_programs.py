@@ -159,7 +159,7 @@ def test_a_manifest_tells_that_nothing_is_promised(tmp_path: Path) -> None:
             chain.dispatch(kernel, [x], groups=1)
         export_c(freeze_chain(chain, {"x": x}, name=name), tmp_path / name, optimize="size")
     told = [json.loads((tmp_path / n / f"{n}.json").read_text()).get("guarantee") for n in ("loose", "firm")]
-    assert told == ["FAST", None]
+    assert told == ["FAST", "BIT_EXACT"]
 
 
 @loom.kernel(workgroup=8)

@@ -208,7 +208,7 @@ def kernel_manifest(frozen: FrozenKernel) -> str:
             {"name": p.name, "dtype": p.dtype.name} | ({} if p.default is None else {"default": _as_json(p.default)})
             for p in kernel.given
         ],
-        **({"guarantee": Guarantee.FAST.name} if kernel.is_loose else {}),
+        "guarantee": (Guarantee.FAST if kernel.is_loose else Guarantee.BIT_EXACT).name,
         **({"conditions": [condition]} if (condition := condition_of(kernel)) else {}),
     }
     return json.dumps(found, separators=(",", ":"))

@@ -23,7 +23,7 @@ from loom.kernels.maps.random import step_bits
 from loom.kernels.matmul.direct import finish_chunks, multiply_direct
 from loom.kernels.matmul.tiles import Tile, choose_blocking
 from loom.kernels.types import product_types
-from loom.runtime.chain.arguments import verified_kernel
+from loom.runtime.chain.arguments import as_verified
 
 __all__ = ["FIXED", "FrozenKernels", "tile_of"]
 
@@ -55,7 +55,7 @@ class FrozenKernels:
         """Return the kernels for a machine, in the order of ``names``; there is no memory."""
         found, made = Image(caps), _kernels_for(caps)
         for number, name in enumerate(self.names):
-            one = verified_kernel(made[name] if name in made else mapper(function(name), f32), "loom.export")
+            one = as_verified(made[name] if name in made else mapper(function(name), f32), "loom.export")
             assert found.number_of(one) == number, name
             _require_plain(one)
         return found

@@ -69,6 +69,22 @@ class KernelFunction:
         """What the decorator was told beside the workgroup: whether it is trusted, what it asks, what of order."""
         return self._trusted, self._guarantee, self._order
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is of Loom's own library."""
+        return _is_own(self.fn)
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What must be so for calls made so far to give the same bits on every device, a sentence for each place.
+
+        Empty while all that were made are proved: no two lanes come to one element that one of them writes. What a call
+        cannot prove it tries, of large ones a part; data and numbers of later calls decide anew, and are not looked at.
+        """
+        tell = KernelFunction.tell
+        found = () if tell is None else tell(self)
+        return tuple(dict.fromkeys([*found, *(text for made in self._instances.values() for text in made.conditions)]))
+
     def specialize(self, *types: Any, **named: Any) -> KernelFunction:
         """Return the kernel for a choice of its type variables, in order or by name; ``k[f32]`` is the same.
 
@@ -118,6 +134,8 @@ class KernelFunction:
 
     launch: ClassVar[Callable[..., Any] | None] = None
     """What a call does: ``runtime.calls`` tells."""
+    tell: ClassVar[Callable[[KernelFunction], tuple[str, ...]] | None] = None
+    """The conditions of its calls: ``runtime.calls`` tells, once there were some."""
     known_calls: Any = None
     """The calls that the native door knows (``runtime.calls.native``)."""
 
@@ -247,7 +265,8 @@ def kernel(
         fn: Function to be a kernel; None: a decorator is returned.
         workgroup: Lanes of a group, up to three extents, at most 1024 in all.
         trusted: Whether bounds checks and the zeroing of arrays are left out; for kernels that are tested with them,
-            and whose innermost ``for`` loops end soon: on the CPU Ctrl-C does not end these.
+            and whose innermost ``for`` loops end soon: on the CPU Ctrl-C does not end these. Nor does anybody try
+            whether its lanes meet: where no proof tells, that they do not is a condition (``Program.conditions``).
         guarantee: ``loom.Guarantee`` that it asks of a device; None: BIT_EXACT.
         order: "any": the order of lanes may show in its results; None: it may not.
         vjp: Kernel of the gradients of calls over tensors; None: such calls have none.
@@ -294,7 +313,7 @@ def kernel(
 
 def _order(given: object, function: FunctionType, guarantee: Guarantee | None) -> LaneOrder:
     """Return what a kernel says of order: of Loom's own library also "free", whose docstring has the proof."""
-    own = (function.__module__ or "").startswith("loom.") and "Order:" in (function.__doc__ or "")
+    own = _is_own(function) and "Order:" in (function.__doc__ or "")
     if given == "free" and not own:
         raise _unknown_order(given)
     if given == "any" and guarantee not in (None, Guarantee.FAST):
@@ -306,6 +325,11 @@ def _order(given: object, function: FunctionType, guarantee: Guarantee | None) -
             remedy="Leave one out",
         )
     return LaneOrder(given or "proved")
+
+
+def _is_own(function: Callable[..., Any]) -> bool:
+    """Tell whether a function is of Loom's own library."""
+    return (function.__module__ or "").startswith("loom.")
 
 
 def _unknown_order(given: object) -> KernelTypeError:

@@ -50,14 +50,14 @@ def interpret(
     *,
     options: Options = Options(),  # noqa: B008 (frozen)
     output: Callable[[str], None] = print,
-) -> None:
-    """Run ``groups`` workgroups of ``kernel`` on ``buffers``, in place.
+) -> bool:
+    """Run ``groups`` workgroups of ``kernel`` on ``buffers``, in place; tell whether all was run and watched.
 
     ``buffers``: one 1-D contiguous array per buffer of the kernel, of its element type's numpy dtype
     (bf16: uint16); a short vector type takes flat components, ``lanes`` of them per element. ``params``:
     Python numbers, rounded to the parameter's type if it is a float, exact if not. ``output`` gets the
-    printed lines by lane, each lane's in program order. A kernel that races, or whose lanes wait for
-    each other in a loop, has no defined outcome.
+    printed lines by lane, each lane's in program order. With ``work`` it may be less than all. A kernel that races, or whose lanes
+    wait for each other in a loop, has no defined outcome.
 
     Raises ArgumentError, ShapeError or DTypeError for arguments that do not fit; AssertionFailed, when all lanes are
     done, for the lowest lane whose ``assert`` failed, each such lane having stopped there; and at once the faults
@@ -73,6 +73,7 @@ def interpret(
     ... }''')
     >>> x = np.array([5, 6], np.uint32)
     >>> interpret(k, [x], [], (1, 1, 1))
+    True
     >>> x.tolist()
     [10, 12]
     """
@@ -83,7 +84,7 @@ def interpret(
         kernel = tell_differences(kernel)
     again = [b.copy() for b in buffers] if options.order and _is_comparable(kernel, options) else None
     dispatch = _prepare(kernel, buffers, params, groups, options)
-    total, size = math.prod(groups), _groups_per_batch(kernel)
+    total, size, is_whole = math.prod(groups), _groups_per_batch(kernel), True
     starts: Iterable[int] = range(0, total, size)
     if options.work is not None:
         size = min(size, max(1, _LIMITED_LANES // kernel.lanes))
@@ -95,6 +96,7 @@ def interpret(
             try:
                 _run(batch)
             except EndOfWork:
+                is_whole = False
                 break
             finally:
                 for line in in_order(dispatch.lines):
@@ -109,6 +111,8 @@ def interpret(
         with np.errstate(all="ignore"):
             run_reordered(other, total, size)
         refuse_differences(dispatch, buffers, again)
+    races = None if dispatch.watch is None else dispatch.watch.races
+    return is_whole and (races is None or races.is_whole)
 
 
 def _is_comparable(kernel: Kernel, options: Options) -> bool:

@@ -140,6 +140,8 @@ class RaceRecords:
 
     def __init__(self, *, equal: bool = False, partly: bool = False) -> None:
         self._equal, self._partly = equal, partly
+        self.is_whole = True
+        """Nothing was left out so far."""
         self._slots: dict[Memory, _LowBits] = {}
         self._records: dict[tuple[Memory, Effect], _Record] = {}
         self._sites: dict[Instr, int] = {}
@@ -172,6 +174,7 @@ class RaceRecords:
         element = address
         if self._partly and cells.memory.space is Space.BUFFER and len(cells.data) > _MOST_SLOTS:
             slot, seen = self._slots.setdefault(cells.memory, _LowBits()).take(address)
+            self.is_whole = self.is_whole and bool(seen.all())
             element, address, lanes = address[seen], slot[seen], lanes[seen]
         lane, epoch = batch.first_lane + lanes, self._epochs[batch.group_of_lane[lanes]]
         near = self._nears[self._parts[lanes]]

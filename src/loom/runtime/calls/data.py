@@ -7,7 +7,8 @@ the caller's array holds what the kernel wrote, and nothing else of it has chang
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,13 @@ from loom.runtime.chain.arguments import check_binding, on_another_device
 from loom.runtime.chain.extents import Array
 from loom.runtime.chain.kept import shares_memory
 from loom.runtime.chain.mirrors import as_data
-from loom.runtime.memory.order import is_tracked
+from loom.runtime.chain.timeline import MOVING
+from loom.runtime.memory.order import using
 from loom.runtime.memory.storage import HostStorage, Storage, TypedStorage
 from loom.runtime.port.device import Device
 from loom.runtime.port.elements import Readable, Returning
 
-__all__ = ["CallBuffer", "operand", "read_list"]
+__all__ = ["CallBuffer", "fetch", "in_order", "read_list", "operand"]
 
 _MOST_WORK = 10_000
 
@@ -60,14 +62,23 @@ class CallBuffer:
         except np.exceptions.TooHardError:
             return True
 
-    def returns_to(self, home: Array, copy: Array, cells: Fixed | None) -> None:
-        """Take note that ``copy``, cells of a type if ``home`` has floats for them, stands for it and is written."""
-        self._home, self._copy, self._cells = home, copy, cells
+    def stands_for(self, home: Array, copy: Array, cells: Fixed | None, *, writes: bool) -> None:
+        """Take note that ``copy``, cells of a type if ``home`` has floats for them, stands for it, and is written."""
+        self._cells = cells
+        if writes:
+            self._home, self._copy = home, copy
 
-    def move(self, where: Device) -> None:
-        """Put an array of the host where a device that has memory of its own finds it."""
-        array = self.memory
-        assert isinstance(array, np.ndarray)
+    def fetch(self, where: Device) -> None:
+        """Take what an array of the host holds, and put it where a device that has memory of its own finds it."""
+        array, home = self.memory, self._given
+        if not isinstance(array, np.ndarray):
+            return
+        if array is not home:
+            is_writeable, array.flags.writeable = array.flags.writeable, True
+            array[...] = home if self._cells is None else self._cells.encode(home)
+            array.flags.writeable = is_writeable
+        if shares_memory(where):
+            return
         self._copy = array
         self.memory = where.allocate(array.nbytes, zeroed=False)
         self.memory.write(0, array.reshape(-1).view(np.uint8))
@@ -127,26 +138,46 @@ def _of_host(array: Array, memory: Memory, where: str, device: Device, writes: b
     if not (flags.c_contiguous and flags.aligned and array.dtype.isnative):
         if writes and flags.writeable:
             _refuse_overlapping(array, f"{where}, buffer {memory.name!r}")
-        array = np.require(array, array.dtype.newbyteorder("="), ("C", "A"))
-        if not home.flags.writeable:
-            array.flags.writeable = False
+        array = np.empty(array.shape, array.dtype.newbyteorder("="))
     cells = memory.fixed if memory.fixed is not None and array.dtype.kind == "f" else None
     if cells is not None:
         if writes and not home.flags.writeable:
             raise ArgumentError(f"{where}, buffer {memory.name!r}", "the array is read-only",
                                 expected="a writable array", remedy="Pass a copy")  # fmt: skip
-        array = cells.encode(array)
+        array = np.empty(array.shape, np.int64)
+    if not home.flags.writeable and array is not home:
+        array.flags.writeable = False
     elements = check_binding(memory, array, where)
     start = home.__array_interface__["data"][0]
     found = CallBuffer(array, elements, home.shape, _extent(home, start), home)
-    if array is not home and writes:
-        found.returns_to(home, array, cells)
-    if shares_memory(device):
-        if array is home and is_tracked(*found.extent):
-            found.memory = HostStorage.adopt(array)
-    else:
-        found.move(device)
+    if array is not home:
+        found.stands_for(home, array, cells, writes=writes)
     return found
+
+
+def in_order(operands: Sequence[CallBuffer], written: Sequence[bool], device: Device) -> AbstractContextManager[None]:
+    """Let a call use what it is given in a ``with`` block, in order with all that uses the same arrays of the host.
+
+    Programs of a device with memory of its own enter arrays of the host first and storages then, and so do its calls;
+    those of others enter both at once.
+    """
+    pairs = list(zip(operands, written, strict=True))
+    on_host = [(each.extent, writes) for each, writes in pairs if each.on_host]
+    if not on_host:
+        return nullcontext()
+    there = [(e.memory, w) for e, w in pairs if not e.on_host] if shares_memory(device) else []
+    return using(
+        [memory for memory, writes in there if not writes], [memory for memory, writes in there if writes],
+        reads_at=[extent for extent, writes in on_host if not writes],
+        writes_at=[extent for extent, writes in on_host if writes],
+    )  # fmt: skip
+
+
+def fetch(operands: Sequence[CallBuffer], device: Device) -> None:
+    """Take what arrays of the host hold, in the block of ``in_order``, after all runs that write them."""
+    MOVING.bring_back([each.extent for each in operands if each.on_host])
+    for each in operands:
+        each.fetch(device)
 
 
 def _extent(array: Array, start: int) -> tuple[int, int]:

@@ -30,7 +30,7 @@ from loom.runtime.chain.kept import Admission
 if TYPE_CHECKING:
     from loom.runtime.calls.trials import CallTrial, Trials
 
-__all__ = ["MISSING", "Interface", "interface_of"]
+__all__ = ["MISSING", "Interface", "interface_of", "tell_conditions"]
 
 MISSING: Any = object()
 """Stands for an argument that was not given."""
@@ -46,6 +46,12 @@ def interface_of(function: KernelFunction) -> Interface:
     if found is None:
         found = _known[function] = Interface(function)
     return found
+
+
+def tell_conditions(function: KernelFunction) -> tuple[str, ...]:
+    """Return the conditions of the calls of a kernel that were made (see ``KernelFunction.conditions``)."""
+    found = _known.get(function)
+    return () if found is None else tuple(found.conditions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,12 @@ class Interface:
 
             self._trials = Trials(self.kernel)
         return self._trials
+
+    @property
+    def conditions(self) -> list[str]:
+        """What must be so for the results of the calls that were made to be the same bits everywhere."""
+        known = [each._trials for each in (self, self._limited) if each is not None and each._trials is not None]
+        return [text for trials in known for text in trials.conditions]
 
     def with_limit(self) -> Interface:
         """Return the same with a kernel that runs as many lanes as it is told: three numbers behind its own."""

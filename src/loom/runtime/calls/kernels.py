@@ -15,9 +15,10 @@ __all__ = ["kernel"]
 
 
 def _launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, Any], groups: Any = None) -> Any:
+    from loom.runtime.calls.interface import tell_conditions
     from loom.runtime.calls.launch import launch
 
-    KernelFunction.launch = staticmethod(launch)
+    KernelFunction.launch, KernelFunction.tell = staticmethod(launch), staticmethod(tell_conditions)
     return launch(function, args, named, groups)
 
 

@@ -26,14 +26,14 @@ from loom.ir.interp import current_debug
 from loom.ir.kernel import Access, Memory
 from loom.ir.records import record_of
 from loom.runtime.borrowed import home_of_others
-from loom.runtime.calls.data import CallBuffer, operand, read_list
+from loom.runtime.calls.data import CallBuffer, fetch, in_order, read_list, operand
 from loom.runtime.calls.interface import MISSING, SETTINGS, CallForm, Interface, interface_of
 from loom.runtime.calls.native import offer
 from loom.runtime.chain.extents import Array
 from loom.runtime.chain.generics import instance_of
 from loom.runtime.chain.kept import Kept, NumberPlace, find_kept, keep, shares_memory
 from loom.runtime.chain.record import Chain
-from loom.runtime.memory.order import is_tracked
+from loom.runtime.memory.order import is_tracked, using
 from loom.runtime.memory.storage import HostSlot, ShapedStorage
 from loom.runtime.port.device import Device
 from loom.runtime.port.elements import Readable
@@ -53,7 +53,10 @@ def launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, Any
         again = _again(interface, args, named)
         if again is not None:
             form, key, kept, arrays, starts, words = again
-            kept.run_at(arrays, starts, words)
+            ends = [(start, start + array.nbytes) for start, array in zip(starts, arrays, strict=True)]
+            with using(reads_at=[e for e, w in zip(ends, interface.written, strict=True) if not w],
+                       writes_at=[e for e, w in zip(ends, interface.written, strict=True) if w]):  # fmt: skip
+                kept.run_at(arrays, starts, words)
             offer(called, form, key, device(None), args, named, interface)
             return None
     settings: dict[str, Any] = {}
@@ -142,14 +145,30 @@ def run_over(
     interface: Interface, values: Sequence[Any], where: Device, groups: Any, lanes: Any
 ) -> tuple[CallForm, Hashable]:
     """Run a kernel once, with a value for each of its parameters; return how, and the key of the program."""
+    _refuse_views(interface, values)
+    operands: list[CallBuffer] = []
+    try:
+        for (place, memory), writes in zip(interface.buffers, interface.written, strict=True):
+            operands.append(operand(values[place], memory, interface.where, where, writes=writes))
+        words = interface.words(values)
+        _refuse_shared(interface, operands)
+        form = interface.form([each.elements for each in operands], words, groups, lanes)
+        with in_order(operands, interface.written, where):
+            key = _run(form, operands, words, values, where)
+    finally:
+        for each in operands:
+            if each.window is not None:
+                each.window.put_back()
+    return form, key
+
+
+def _run(
+    form: CallForm, operands: Sequence[CallBuffer], words: list[int], values: Sequence[Any], where: Device
+) -> Hashable:
+    """Run a kernel over operands, none of which another thread uses meanwhile; return the key of the program."""
+    interface = form.interface
+    fetch(operands, where)
     is_fast = interface.kernel.is_loose or any(getattr(values[p], "is_fast", False) for p, _ in interface.buffers)
-    operands = [
-        operand(values[place], memory, interface.where, where, writes=writes)
-        for (place, memory), writes in zip(interface.buffers, interface.written, strict=True)
-    ]
-    words = interface.words(values)
-    _refuse_shared(interface, operands)
-    form = interface.form([each.elements for each in operands], words, groups, lanes)
     reports = not (form.settled.is_inside or check_bounds() or current_debug())
     key = _key(form, [each.elements for each in operands], form.words(words), where, reports=reports)
     kept = keep(key, where, lambda: _program(form, operands, form.words(words), where, reports))
@@ -169,14 +188,10 @@ def run_over(
         for restore in before:
             restore()
         raise
-    finally:
-        for each in operands:
-            if each.window is not None:
-                each.window.put_back()
     for each, writes in zip(operands, interface.written, strict=True):
         if writes:
             each.back()
-    return form, key
+    return key
 
 
 def _key(form: CallForm, sizes: Sequence[int], words: Sequence[int], where: Device, *, reports: bool) -> Hashable:
@@ -201,17 +216,34 @@ def _program(
     return Kept(chain.build(), slots, in_place=in_place, numbers=numbers)
 
 
+def _refuse_views(interface: Interface, values: Sequence[Any]) -> None:
+    """Two buffers that are written must not be views with elements in common, which would have the last one's."""
+    written = [values[p] for (p, _), w in zip(interface.buffers, interface.written, strict=True) if w]
+    written = [each for each in written if isinstance(each, Readable)]
+    if len(written) < 2:
+        return
+    names = [m.name for (p, m), w in zip(interface.buffers, interface.written, strict=True)
+             if w and isinstance(values[p], Readable)]  # fmt: skip
+    for j, second in enumerate(written):
+        for i in range(j):
+            if written[i].meets(second):
+                raise _sharing(interface, names[i], names[j])
+
+
+def _sharing(interface: Interface, first: str, second: str) -> ArgumentError:
+    return ArgumentError(
+        interface.where, f"{first!r} and {second!r} share memory and one is written",
+        expected="separate memory", remedy="Pass a copy of one, or declare one parameter InOut",
+    )  # fmt: skip
+
+
 def _refuse_shared(interface: Interface, operands: Sequence[CallBuffer]) -> None:
     """Two buffers must not share memory if one of them is written."""
     for j, second in enumerate(operands):
         for i in range(j):
             first = operands[i]
             if (interface.written[i] or interface.written[j]) and first.overlaps(second):
-                names = interface.buffers[i][1].name, interface.buffers[j][1].name
-                raise ArgumentError(
-                    interface.where, f"{names[0]!r} and {names[1]!r} share memory and one is written",
-                    expected="separate memory", remedy="Pass a copy of one, or declare one parameter InOut",
-                )  # fmt: skip
+                raise _sharing(interface, interface.buffers[i][1].name, interface.buffers[j][1].name)
 
 
 # outputs that are left out

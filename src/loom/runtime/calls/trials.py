@@ -2,7 +2,7 @@
 
 Layer: runtime. What keeps lanes apart is asked of a kernel once (``ir.passes.laneorder``) and holds for numbers of
 groups. A trial runs over copies, in the interpreter, as much of a call as takes a moment, groups from all over it.
-Invariant: a trial changes nothing of the caller's, and a kind of call is tried once.
+Invariant: a trial changes nothing of the caller's, and a kind of call is tried once; what is left open by it is told.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from loom.ir.kernel import Memory
 from loom.ir.verified import VerifiedKernel
 from loom.runtime.calls.data import CallBuffer
 from loom.runtime.chain.extents import Array
-from loom.runtime.chain.meetings import TRIAL
+from loom.runtime.chain.meetings import BY_DATA, PARTLY, TRIAL, TRUSTED, UNTRIED, meetings_of
 
 __all__ = ["CallTrial", "Trials"]
 
@@ -31,25 +31,29 @@ _MOST_TRIALS = 64
 class CallTrial:
     """Whether calls of a kind need no trial any more."""
 
-    __slots__ = ("_sizes", "_trials", "is_over")
+    __slots__ = ("_groups", "_sizes", "_trials", "is_over")
 
-    def __init__(self, trials: Trials | None = None, sizes: tuple[int, ...] = ()) -> None:
-        self._trials, self._sizes = trials, sizes
+    def __init__(
+        self, trials: Trials | None = None, sizes: tuple[int, ...] = (), groups: tuple[int, ...] = ()
+    ) -> None:
+        self._trials, self._sizes, self._groups = trials, sizes, groups
         self.is_over = trials is None
 
     def run(self, operands: Sequence[CallBuffer], words: Sequence[int], groups: tuple[int, ...]) -> None:
         """Run over copies; RaceDetected if lanes meet. Any other fault is left to the call itself."""
         trials = self._trials
-        if trials is None or trials.is_enough(self._sizes):
-            self.is_over = True
+        if trials is None:
             return
-        try:
-            trials.interpret(operands, words, groups)
-        except RaceDetected:
-            raise
-        except KernelFault:
-            return
-        trials.count(self._sizes)
+        open_by = UNTRIED
+        if not trials.is_enough(self._sizes):
+            try:
+                open_by = BY_DATA if trials.interpret(operands, words, groups) else PARTLY
+            except RaceDetected:
+                raise
+            except KernelFault:
+                return
+            trials.count(self._sizes)
+        trials.note(self._groups, open_by)
         self.is_over = True
 
 
@@ -59,17 +63,28 @@ class Trials:
     def __init__(self, kernel: VerifiedKernel) -> None:
         self.kernel = kernel
         self._counts: dict[tuple[int, ...], int] = {}
+        self.conditions: dict[str, None] = {}
+        """What must be so for the results of the calls that were made to be the same bits everywhere."""
 
     def trial(self, elements: Sequence[int], groups: tuple[int, ...]) -> CallTrial:
         """Return the trial of calls over so many elements, one that is over where nothing is to be tried."""
         from loom.runtime.drivers.proofs import is_provable
 
-        if not is_provable(self.kernel) or 0 in groups:
+        if 0 in groups or not (is_provable(self.kernel) or self.kernel.trusted and not self.kernel.is_vouched):
             return CallTrial()
         conditions = self.kernel.plain_aparts
         if conditions is not None and all(each.holds(groups) for each in conditions):
             return CallTrial()
-        return CallTrial(self, (*groups, *elements))
+        if self.kernel.trusted:
+            self.note(groups, TRUSTED)
+            return CallTrial()
+        return CallTrial(self, (*groups, *elements), groups)
+
+    def note(self, groups: tuple[int, ...], by: str) -> None:
+        """Take note of what tells whether lanes of a call with so many groups meet, which is left open."""
+        text = "" if self.kernel.is_loose else meetings_of(self.kernel).text((*groups, 1, 1)[:3], by)
+        if text:
+            self.conditions[text] = None
 
     def is_enough(self, sizes: tuple[int, ...]) -> bool:
         """Tell whether so many calls were tried that others are taken as they are."""
@@ -79,8 +94,8 @@ class Trials:
         """Take note of a trial in which no lanes met."""
         self._counts[sizes] = self._counts.get(sizes, 0) + 1
 
-    def interpret(self, operands: Sequence[CallBuffer], words: Sequence[int], groups: tuple[int, ...]) -> None:
-        """Run a call over copies of what it writes, and watch for lanes that meet."""
+    def interpret(self, operands: Sequence[CallBuffer], words: Sequence[int], groups: tuple[int, ...]) -> bool:
+        """Run a call over copies of what it writes, and watch for lanes that meet; tell whether all of it was."""
         from loom.ir.interp import interpret  # most programs try nothing
 
         kernel = self.kernel.kernel
@@ -93,7 +108,8 @@ class Trials:
                 _copy(m, next(given) if m.data is None else None, writes=m in self.kernel.writes)
                 for m in self.kernel.buffers
             ]
-            interpret(kernel, buffers, params, (x, y, z), options=TRIAL, output=lambda _: None)
+            return interpret(kernel, buffers, params, (x, y, z), options=TRIAL, output=lambda _: None)
+        return False
 
 
 def _copy(memory: Memory, operand: CallBuffer | None, *, writes: bool) -> Array:

@@ -3,7 +3,7 @@
 Layer: runtime. What is not proved for its numbers of groups (``ir.passes.laneorder``) is looked at by the interpreter's
 race check: accesses that no data decide when they are recorded, over samples in place of data; the others before the
 first run, where what decides them is at hand. Invariant: what was looked at is not looked at again, and what data may
-decide otherwise the next time is told (``Doubt.text``).
+decide otherwise the next time, or of what a trial saw but a part, is told (``Doubt.text``).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from loom.ir.passes.datause import DataUse
     from loom.ir.passes.spacing import Apart
 
-__all__ = ["TRIAL", "Doubt", "condition_of", "doubt_of", "doubts_of"]
+__all__ = ["BY_DATA", "PARTLY", "TRIAL", "TRUSTED", "UNTRIED", "Doubt", "condition_of", "doubt_of", "doubts_of", "meetings_of"]
 
 TRIAL = Options(races=True, equal=True, work=1 << 21)
 """A trial: about a tenth of a second."""
@@ -45,6 +45,14 @@ _MOST_NBYTES = 1 << 28
 _MOST_SAMPLED = 1 << 24
 """Bytes of a buffer beyond which samples stand here and there, among zeros."""
 _WINDOWS = 16
+_ROW = 65_521
+"""Samples after which others follow."""
+BY_DATA = "data tell"
+BY_GROUPS = "data and groups tell"
+UNTRIED = "data and numbers tell"
+PARTLY = "data and numbers tell (a part was tried)"
+"""Where a trial saw but a part of the lanes or elements."""
+TRUSTED = "data and numbers tell (it is trusted, and not tried)"
 _Groups = tuple[int, ...]
 _Kind = tuple[tuple[int, ...], tuple[int, ...]]
 """The sizes of a dispatch, and with them the numbers that decide where its lanes go."""
@@ -81,9 +89,9 @@ class Meetings:
         self.kernel = kernel
         self._known: dict[tuple[bytes | int, ...], tuple[str, bool]] = {}
         """What was found of dispatches, by groups, parameters and elements."""
-        self._doubts: dict[tuple[_Groups, str], str] = {}
-        self._tried: tuple[dict[_Kind, None], dict[_Kind, None]] = {}, {}
-        """The kinds that were tried when recorded, and before a run."""
+        self._doubts: dict[tuple[tuple[Memory, ...], str], str] = {}
+        self._tried: tuple[dict[_Kind, bool], dict[_Kind, bool]] = {}, {}
+        """The kinds that were tried when recorded, and before a run, and whether all of them was."""
 
     def doubt(self, dispatch: Dispatch) -> Doubt | None:
         """Return what is left to data; RaceDetected if lanes meet whatever these are."""
@@ -103,10 +111,13 @@ class Meetings:
         largest = self._largest(dispatch)
         if not self._suspects(largest):
             return "", False
-        by = "data and groups" if dispatch.indirect is not None else "data"
-        if dispatch.indirect is None and not self._try_settled(dispatch):
-            by = "numbers"
-        return self.text(largest, by), bool(self.text(largest))
+        if self.kernel.trusted:
+            return self.text(largest, TRUSTED), False
+        by_data = bool(self.text(largest))
+        by = BY_GROUPS if dispatch.indirect is not None else BY_DATA
+        if dispatch.indirect is None:
+            by = self._try_settled(dispatch) or by
+        return self.text(largest, by), by_data
 
     def _largest(self, dispatch: Dispatch) -> _Groups:
         """Return numbers of groups for which no fewer lanes meet than in any turn."""
@@ -153,51 +164,51 @@ class Meetings:
         """The buffers that decide which lanes meet, where data do."""
         return self._use.sources
 
-    def text(self, groups: _Groups, by: str = "data") -> str:
+    def text(self, groups: _Groups, by: str = BY_DATA) -> str:
         """Return what must be so for the promise to hold, empty where nothing is left to decide.
 
         ``by``: what decides, which is data, or also what was not tried.
         """
-        found, is_open = self._doubts.get((groups, by)), by != "data"
+        suspects = tuple(self._suspects(groups))
+        found, is_open = self._doubts.get((suspects, by)), by != BY_DATA
         if found is None:
-            suspects = self._suspects(groups)
             places: dict[str, int] = {}
             for s in self._accesses:
                 if s.memory in suspects and (is_open or s not in self._use.settled):
                     places.setdefault(repr(s.memory.name), s.loc.line if s.loc is not None else 0)
             where = " and ".join(f"{name} (line {line})" if line else name for name, line in places.items())
-            if where and self.kernel.is_apart:
+            if where and self.kernel.is_apart and by in (UNTRIED, BY_GROUPS):
                 found = f"kernel {self.kernel.name!r}: its groups are along one dimension"
             elif where:
                 found = (
                     f"kernel {self.kernel.name!r}: no lane stores to an element of {where} that another comes to, "
-                    f"as {by} tell, but what that one stores"
+                    f"as {by}, but what that one stores"
                 )
-            self._doubts[groups, by] = found = found or ""
+            self._doubts[suspects, by] = found = found or ""
         return found
 
     # trials
 
-    def _try_settled(self, dispatch: Dispatch) -> bool:
-        """Try the accesses that no data decide, in all turns that differ there; tell whether it was done."""
+    def _try_settled(self, dispatch: Dispatch) -> str:
+        """Try the accesses that no data decide, in all turns that differ there; return what is left open by that."""
         settled = self._use.settled
         if not any(s in settled and s.name != "load" for s in self._accesses):
-            return True
+            return ""
         options = replace(TRIAL, watched=settled)
         turns, are_all = _turns(dispatch, self._deciding)
+        is_whole, pairs = True, list(zip(self.kernel.buffers, dispatch.bindings, strict=True))
         for turn in turns:
             words, groups = dispatch.params[turn].tolist(), tuple(dispatch.groups[turn].tolist())
             kind = self._kind(dispatch, words, groups)
             if not self._may_try(0, kind):
-                return False
+                return "numbers tell"
             if kind not in self._tried[0] and 0 not in groups:
-                memory = [
-                    _sample(m, b.elements, reads=m in self.kernel.reads)
-                    for m, b in zip(self.kernel.buffers, dispatch.bindings, strict=True)
-                ]
-                self.interpret(memory, words, groups, options)
-                self._tried[0][kind] = None
-        return are_all
+                memory = [_sample(m, b.elements, reads=m in self.kernel.reads) for m, b in pairs]
+                self._tried[0][kind] = self.interpret(memory, words, groups, options)
+            is_whole = is_whole and self._tried[0].get(kind, True)
+        reads = [m.dtype.nbytes * b.elements for m, b in pairs if m in self.kernel.reads]
+        is_whole = is_whole and max(reads, default=0) <= _MOST_SAMPLED  # else some have zeros in place of samples
+        return "numbers tell" if not are_all else "" if is_whole else PARTLY
 
     def try_data(self, dispatch: Dispatch, given: frozenset[Memory]) -> None:
         """Try the first turn of a dispatch with what it is ``given``, where that decides who meets."""
@@ -211,8 +222,7 @@ class Meetings:
         memory = [
             _contents(m, b) if m in given else _sample(m, b.elements, reads=m in self.kernel.reads) for m, b in pairs
         ]
-        self.interpret(memory, words, groups, TRIAL)
-        self._tried[1][kind] = None
+        self._tried[1][kind] = self.interpret(memory, words, groups, TRIAL)
 
     def _kind(self, dispatch: Dispatch, words: Sequence[int], groups: _Groups) -> _Kind:
         return (*groups, *(b.elements for b in dispatch.bindings)), tuple(words[n] for n in self._deciding)
@@ -232,8 +242,8 @@ class Meetings:
             len(tried) < _MOST_TRIALS and sum(sizes == kind[0] for sizes, _ in tried) < _MOST_KINDS
         )
 
-    def interpret(self, memory: Sequence[Array], words: Sequence[int], groups: _Groups, options: Options) -> None:
-        """Run a turn over such memory, watched for lanes that meet; RaceDetected if they do."""
+    def interpret(self, memory: Sequence[Array], words: Sequence[int], groups: _Groups, options: Options) -> bool:
+        """Run a turn over such memory, watched for lanes that meet; RaceDetected if they do. Tell whether all was."""
         from loom.ir.interp import interpret  # most programs try nothing
 
         kernel, (x, y, z) = self.kernel.kernel, groups
@@ -241,11 +251,11 @@ class Meetings:
             constant_value(w & ((1 << p.dtype.bits) - 1), p.dtype) for w, p in zip(words, kernel.params, strict=True)
         ]
         try:
-            interpret(kernel, memory, params, (x, y, z), options=options, output=lambda _: None)
+            return interpret(kernel, memory, params, (x, y, z), options=options, output=lambda _: None)
         except RaceDetected:
             raise
         except (KernelFault, MemoryError):  # which are the run's to tell; arrays that fill the memory have no copy
-            return
+            return False
 
 
 _met: WeakKeyDictionary[VerifiedKernel, Meetings] = WeakKeyDictionary()
@@ -256,7 +266,7 @@ def doubt_of(dispatch: Dispatch) -> Doubt | None:
 
     RaceDetected if they meet whatever the data.
     """
-    return _meetings_of(dispatch.kernel).doubt(dispatch)
+    return meetings_of(dispatch.kernel).doubt(dispatch)
 
 
 def condition_of(kernel: VerifiedKernel) -> str:
@@ -264,13 +274,14 @@ def condition_of(kernel: VerifiedKernel) -> str:
 
     Groups along one dimension are taken for granted.
     """
-    if kernel.trusted or kernel.is_apart:
+    if kernel.is_vouched or kernel.is_apart:
         return ""
-    found = _meetings_of(kernel)
-    return found.text((found.most[0], 1, 1), "data and numbers")
+    found = meetings_of(kernel)
+    return found.text((found.most[0], 1, 1), TRUSTED if kernel.trusted else UNTRIED)
 
 
-def _meetings_of(kernel: VerifiedKernel) -> Meetings:
+def meetings_of(kernel: VerifiedKernel) -> Meetings:
+    """Return what is known of lanes of a kernel."""
     found = _met.get(kernel)
     if found is None:
         found = _met[kernel] = Meetings(kernel)
@@ -322,9 +333,11 @@ def _sample(memory: Memory, elements: int, *, reads: bool) -> Array:
     found = np.zeros(count, kind)
     if not reads or not count:
         return found
-    numbers = ((np.arange(65_521, dtype=np.uint32) * np.uint32(40_503) >> np.uint32(7)) % 126 + 1).astype(kind)
+    small = ((np.arange(_ROW, dtype=np.uint32) * np.uint32(40_503) >> np.uint32(7)) % 126).astype(np.uint8)
+    numbers = (small + 1).astype(kind)
     if found.nbytes <= _MOST_SAMPLED:
-        return np.resize(numbers, count)
+        rows = -(-count // _ROW)  # each another, lest lanes a row apart are taken to store one value
+        return ((small + small[:rows, None]) % 126 + 1).astype(kind).reshape(-1)[:count]
     for n in range(_WINDOWS + 1):
         start = min(count * n // _WINDOWS, count - len(numbers))
         found[start : start + len(numbers)] = numbers

@@ -18,6 +18,7 @@ from loom.core.given import is_array, is_scalar
 from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Memory
 from loom.runtime.borrowed import borrow
+from loom.runtime.memory.order import using
 from loom.runtime.memory.storage import HostStorage, Storage
 from loom.runtime.port.device import Device
 from loom.runtime.port.elements import Readable
@@ -92,11 +93,22 @@ class Moves:
     written: tuple[_Mirror, ...]
     lent: tuple[tuple[Readable, bool], ...]
 
-    def touches(self, other: Moves) -> bool:
-        """Tell whether it uses memory that ``other`` writes."""
-        theirs = [mirror.extent() for mirror in other.written]
-        return bool(theirs) and any(
-            max(start, low) < min(stop, high) for low, high in theirs for start, stop in (m.extent() for m in self.used)
+    def extents(self) -> list[tuple[int, int]]:
+        """Return where the memory that it uses starts and ends."""
+        return [mirror.extent() for mirror in self.used]
+
+    def writes_at(self, extents: Sequence[tuple[int, int]]) -> bool:
+        """Tell whether it writes some of such memory."""
+        theirs = [mirror.extent() for mirror in self.written]
+        return any(max(start, low) < min(stop, high) for low, high in theirs for start, stop in extents)
+
+    def in_order(self) -> using:
+        """Let it take arrays of the host in a ``with`` block after all calls that use them, and before later ones."""
+        written = {id(mirror) for mirror in self.written}
+        on_host = [m for m in self.used if isinstance(m.home, np.ndarray)]
+        return using(
+            reads_at=[m.extent() for m in on_host if id(m) not in written],
+            writes_at=[m.extent() for m in on_host if id(m) in written],
         )
 
     def push(self, *, is_loose: bool) -> None:

@@ -427,15 +427,14 @@ class Program(ProcessBound):
             self._timeline.settle()
             with CRITICAL:
                 moving.enter_context(MOVING.lock)
-            for timeline in list(MOVING.owing):
-                timeline.bring_back(self.moves)
+            MOVING.bring_back(self.moves.extents())
+            moving.enter_context(self.moves.in_order())
             self.moves.push(is_loose=self._guarantee is Guarantee.FAST)
 
     def _note_start(self, number: int) -> None:
         self.latest = number
         if self.moves is not None:
-            self._timeline.owed.append((number, self.moves))
-            MOVING.owing.add(self._timeline)
+            MOVING.note(self._timeline, number, self.moves)
 
     def ready(self, verb: str) -> DeviceProgram:
         """Return the program that the device runs.

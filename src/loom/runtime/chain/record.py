@@ -270,7 +270,7 @@ class Chain(ProcessBound):
         dispatch = Dispatch(
             verified, bindings, slots, encode_groups(verified, groups, repeats, where), indirect, self.reports
         )
-        if not (verified.trusted or self.is_tried or (is_line(groups) and not indirect and verified.is_apart)):
+        if not (verified.is_vouched or self.is_tried or (is_line(groups) and not indirect and verified.is_apart)):
             doubt = _meetings().doubt_of(dispatch)
             if doubt is not None:
                 self._doubts.append(doubt)

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from numbers import Real
 from typing import Any, Protocol
 from weakref import WeakSet
@@ -90,7 +90,32 @@ class Moving:
     def forget(self) -> None:
         """What was under way stays with the parent of a fork."""
         self.lock = threading.RLock()
-        self.owing: WeakSet[Timeline] = WeakSet()
+        self._owing: WeakSet[Timeline] = WeakSet()
+        self._noting = threading.Lock()
+
+    def timelines(self) -> list[Timeline]:
+        """Return those of which runs wrote what may not be back."""
+        if not self._owing:
+            return []
+        with self._noting:
+            return list(self._owing)
+
+    def note(self, timeline: Timeline, number: int, moves: Moves) -> None:
+        """Take note of what a run wrote."""
+        with self._noting:
+            timeline.owed.append((number, moves))
+            self._owing.add(timeline)
+
+    def discard(self, timeline: Timeline) -> None:
+        """Forget a timeline all of whose runs' results are back."""
+        with self._noting:
+            if not timeline.owed:
+                self._owing.discard(timeline)
+
+    def bring_back(self, extents: Sequence[tuple[int, int]]) -> None:
+        """Bring back what runs wrote of memory, when they are over."""
+        for timeline in self.timelines():
+            timeline.bring_back(extents)
 
 
 MOVING = Moving()
@@ -184,17 +209,17 @@ class Timeline:
             while self.owed and (upto is None or self.owed[0][0] <= upto):
                 self.owed.popleft()[1].pull()
 
-    def bring_back(self, moves: Moves) -> None:
-        """Wait for runs that write what ``moves`` uses and bring that back; what they told is left to be told."""
+    def bring_back(self, extents: Sequence[tuple[int, int]]) -> None:
+        """Wait for runs that write some of such memory and bring that back; what they told is left to be told."""
         with self._hearing:
             self._hear()
-            number = max((n for n, theirs in self.owed if moves.touches(theirs)), default=0)
+            number = max((n for n, theirs in self.owed if theirs.writes_at(extents)), default=0)
             inner = self._unheard[number - self._heard - 1] if number > self._heard else None
         while inner is not None and not inner.wait(SLICE_SECONDS):
             pass
         self.pull(number)
-        if not self.owed:
-            MOVING.owing.discard(self)
+        with self._hearing:  # nobody is bringing back the last of it
+            MOVING.discard(self)
 
     def poll(self, number: int) -> bool:
         """Tell whether the run of that number is over; if it is, report as ``report`` does."""

@@ -22,6 +22,7 @@ from loom.core.process.forks import hold_over_forks
 __all__ = [
     "BOUNDS",
     "UNTRACKED",
+    "Place",
     "Use",
     "Uses",
     "enter",
@@ -30,6 +31,7 @@ __all__ = [
     "settle_uses",
     "touching",
     "uses_at",
+    "using",
 ]
 
 _SLICE_SECONDS = 0.05
@@ -85,6 +87,10 @@ class Use:
         gate, self._gate = self._gate, None
         if gate is not None:
             gate.release()
+
+    def follow(self, inner: Use) -> None:
+        """Be over when what is under way of another is, too."""
+        self._run = inner._run
 
     def note_end(self, run: _Ends) -> None:
         """Take note that a run is over, if it is the last that began: nobody has to ask it."""
@@ -209,8 +215,11 @@ def enter(use: Use, reads: Iterable[Any], writes: Iterable[Any]) -> None:
     What a use that is ``fresh`` had entered before, and did not lose, stands for it now.
     """
     waits: list[Use] = []
+    outer: using | None = getattr(_threads, "outer", None)
     with _lock:
         use.open()
+        if outer is not None and use.lost is None:
+            reads, writes = outer.without_own(use, reads), outer.without_own(use, writes)
         if not use.fresh:
             use.fresh = True
             for storage in reads:
@@ -332,6 +341,62 @@ class touching:  # noqa: N801 - used as a function is
 
     def __exit__(self, *_exc: object) -> None:
         self._use.began(None)
+
+
+class Place:
+    """Memory of the caller between two addresses, as one who uses it has it."""
+
+    __slots__ = ("uses",)
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.uses: Uses | None = uses_at(start, stop)
+
+
+_Range = tuple[int, int]
+_threads = threading.local()
+"""``outer``: the block of ``using`` that a thread is in."""
+
+
+class using(touching):  # noqa: N801 - as touching
+    """Let a call use storages, and ranges of the caller's memory, in a ``with`` block, in order with all else.
+
+    All are entered at once, and a run that the thread starts in the block does not enter them again: one that entered
+    some of them before the others could wait for who waits for it. They are in use until the block ends.
+    """
+
+    __slots__ = ("_inner", "_outer", "_own", "_ranges")
+
+    def __init__(
+        self, reads: Iterable[Any] = (), writes: Iterable[Any] = (), *,
+        reads_at: Iterable[_Range] = (), writes_at: Iterable[_Range] = (),
+    ) -> None:  # fmt: skip
+        read, written = [r for r in reads_at if r[0] < r[1]], [r for r in writes_at if r[0] < r[1]]
+        self._ranges = read + written
+        super().__init__([*reads, *(Place(*r) for r in read)], [*writes, *(Place(*r) for r in written)])
+        self._own: list[Any] = [*self._reads, *self._writes]
+        self._inner: Use | None = None
+        self._outer: using | None = getattr(_threads, "outer", None)
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        _threads.outer = self
+
+    def __exit__(self, *exc: object) -> None:
+        _threads.outer = self._outer
+        if self._inner is not None:
+            self._use.follow(self._inner)
+        super().__exit__(*exc)
+        self._reads = self._writes = self._own = ()
+        for start, stop in self._ranges:
+            is_tracked(start, stop)  # so that nobody asks for what is over
+
+    def without_own(self, use: Use, storages: Iterable[Any]) -> list[Any]:
+        """Return the storages that the block does not have in use, for a ``use`` in it; under the lock."""
+        own, given = {id(_of(each)) for each in self._own}, list(storages)
+        left = [each for each in given if id(_of(each)) not in own]
+        if len(left) < len(given):
+            self._inner = use
+        return left
 
 
 def _after_fork() -> None:

@@ -108,6 +108,10 @@ class Readable(Sized):
     def lend_part(self) -> Returning | None:
         """Return what puts back what a run writes into it, if it is a view of other elements; else None."""
 
+    def meets(self, other: Readable) -> bool:
+        """Tell whether a kernel that writes it writes elements of another, as it does where both are views of one."""
+        return self is other
+
     @abstractmethod
     def lend_once(self, where: str, *, writes: bool) -> tuple[Storage, Device]:
         """Return the same for one run that begins now, which ``writes`` it or not."""

@@ -40,7 +40,8 @@ class KnownKernel(VerifiedKernel):
         self.__dict__.update(
             function=function, name=facts["name"], hash=facts["hash"], buffers=buffers,
             params=tuple(Param(n, lookup(t), extent=e and (e[0], e[1])) for n, t, e in facts["params"]),
-            workgroup=tuple(facts["workgroup"]), trusted=facts["trusted"], guarantee=Guarantee[facts["guarantee"]],
+            workgroup=tuple(facts["workgroup"]), trusted=facts["trusted"], is_vouched=facts["trusted"],
+            guarantee=Guarantee[facts["guarantee"]],
             reads=reads, writes=writes, is_loose=False, aparts=(), most_lanes=1 << 32,
             index_params=frozenset[Param](), has_barrier=facts["has_barrier"], talks=facts["talks"],
             statements=facts["statements"], is_apart=facts["is_apart"],

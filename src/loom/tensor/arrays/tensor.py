@@ -192,6 +192,10 @@ class Tensor(Operators, Methods, Node, Readable):
         """Return what puts back what a kernel writes into a view, as in ``k(x[2:5])``; None for what is no view."""
         return windows.window_of(self)
 
+    def meets(self, other: Readable) -> bool:
+        """Tell whether a kernel that writes it writes elements of ``other``: both are views of one tensor."""
+        return isinstance(other, Node) and windows.share_elements(self, other)
+
     def lend_once(self, where: str, *, writes: bool) -> tuple[Storage, Device]:
         """Return the same for one run that begins now."""
         self._require_elements(where)

@@ -7,6 +7,7 @@ sees the tensor between the two.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,9 @@ from loom.tensor.record.graph import KNOWN, Node, TensorOp, ancestors, become, m
 from loom.tensor.record.versions import record_lock
 from loom.tensor.run.eager import evaluate
 
-__all__ = ["WrittenPart", "window_of"]
+__all__ = ["WrittenPart", "share_elements", "window_of"]
+
+_MOST_WORK = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +45,45 @@ def window_of(x: Any) -> WrittenPart | None:
 
     A reshaped tensor whose memory is that of the tensor needs none.
     """
-    steps: list[_Step] = []
-    node = x
-    while is_view(node):
-        steps.append(_Step(node.op, node.attributes, node.shape, node.inputs[0].shape, node.dtype))
-        node = node.inputs[0]
+    base, steps = _way_to(x)
     if not steps or x.lent is not None or is_reshaped(x):
         return None
-    return WrittenPart(x, node, tuple(steps))
+    return WrittenPart(x, base, steps)
+
+
+def _way_to(x: Any) -> tuple[Any, tuple[_Step, ...]]:
+    """Return the tensor that ``x`` is a view of, itself if it is none, and the views from ``x`` on."""
+    steps: list[_Step] = []
+    while is_view(x):
+        steps.append(_Step(x.op, x.attributes, x.shape, x.inputs[0].shape, x.dtype))
+        x = x.inputs[0]
+    return x, tuple(steps)
+
+
+def share_elements(x: Any, y: Any) -> bool:
+    """Tell whether two tensors are views of one that have elements in common; where that is hard to tell, True."""
+    (base, steps), (other, others) = _way_to(x), _way_to(y)
+    if x is y or base is not other:
+        return x is y
+    place = np.lib.stride_tricks.as_strided(np.empty(1, base.dtype.numpy), base.shape, _strides(base))  # never read
+    views: list[Any] = [place, place]
+    for n, way in enumerate((steps, others)):
+        for step in reversed(way):
+            if step.op is RESHAPE and not views[n].flags.c_contiguous:
+                return True  # numpy would copy
+            views[n] = _view_of(views[n], step)
+            if views[n] is None:
+                return True
+    try:
+        return np.shares_memory(*views, max_work=_MOST_WORK)
+    except np.exceptions.TooHardError:
+        return True
+
+
+def _strides(x: Node) -> tuple[int, ...]:
+    """Return the bytes between neighbours along each axis of a packed array."""
+    nbytes = x.dtype.numpy.itemsize
+    return tuple(nbytes * math.prod(x.shape[n + 1 :]) for n in range(x.ndim))
 
 
 class WrittenPart:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -287,3 +287,55 @@ def test_a_call_without_an_end_in_the_interpreter_is_tried_for_a_moment() -> Non
     y = np.zeros(64, np.uint32)
     long(whole(64), y, 1_000_000)
     assert (y == 1_000_000).all()
+
+
+def test_a_kernel_tells_under_which_conditions_its_calls_gave_the_same_bits(on: str) -> None:
+    @loom.kernel(workgroup=8)
+    def own(y: InOut[u32]):
+        i = loom.global_id()
+        if i < len(y):
+            y[i] = y[i] + 1
+
+    @loom.kernel
+    def rare(y: InOut[u32], n: u32):
+        i = loom.global_id()
+        if i < len(y):
+            q = u32(i)
+            if q == n:
+                q = u32(5)
+            y[q] = u32(i)
+
+    scattered = scatterer()
+    assert scattered.conditions == ()  # no call was made
+    scattered(whole(64), whole(64), whole(64), on=on)
+    own(whole(1 << 20), on=on)
+    rare(whole(1 << 10), 1 << 11, on=on)
+    assert own.conditions == ()
+    assert rare.conditions == ()  # tried whole, and no data decide
+    rare(whole(1 << 20), 777_777, on=on)
+    (of_part,), (of_data,) = rare.conditions, scattered.conditions
+    assert of_part.endswith("as data and numbers tell (a part was tried), but what that one stores")
+    assert of_data.endswith("that another comes to, as data tell, but what that one stores")
+
+
+def test_calls_beyond_those_that_are_tried_have_a_condition(on: str) -> None:
+    turned = turner()
+    for t in range(9):
+        assert turned.conditions == ()
+        turned(np.zeros(16, np.float32), t, 16, on=on)
+    (condition,) = turned.conditions
+    assert condition.endswith("as data and numbers tell, but what that one stores")
+
+
+def test_a_kernel_over_types_tells_of_all_of_them(on: str) -> None:
+    T = TypeVar("T", u32, f32)
+
+    @loom.kernel(workgroup=8)
+    def placed(at: In[u32], x: In[T], y: InOut[T]):
+        i = loom.global_id()
+        if i < len(at):
+            y[at[i]] = x[i]
+
+    placed(whole(8), whole(8), whole(8), on=on)
+    (condition,) = placed.conditions
+    assert condition.startswith("kernel 'placed[u32]': no lane stores")

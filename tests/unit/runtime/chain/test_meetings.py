@@ -243,7 +243,7 @@ def test_what_stays_apart_runs_without_a_condition(on: str) -> None:
 def test_kernels_that_vouch_or_promise_nothing_are_left_alone(on: str) -> None:
     @loom.kernel(workgroup=8, trusted=True)
     def vouched_for(y: InOut[u32]):
-        y[loom.global_id() // 2] = loom.global_id()
+        y[loom.global_id()] = loom.global_id()
 
     @loom.kernel(workgroup=8, order="any")
     def disordered(y: InOut[u32]):
@@ -255,6 +255,76 @@ def test_kernels_that_vouch_or_promise_nothing_are_left_alone(on: str) -> None:
     program = chain.build()
     assert (program.guarantee, program.conditions) == (Guarantee.FAST, ())
     program.run()
+
+
+def test_what_a_trusted_kernel_says_of_itself_is_a_condition_where_no_proof_tells(on: str) -> None:
+    @loom.kernel(workgroup=8, trusted=True)
+    def vouched_for(y: InOut[u32]):
+        y[loom.global_id() // 2] = loom.global_id()
+
+    chain = loom.Chain(on)
+    chain.dispatch(vouched_for, [whole(64)], groups=2)
+    program = chain.build(Guarantee.BIT_EXACT)
+    (condition,) = program.conditions
+    assert condition.endswith("as data and numbers tell (it is trusted, and not tried), but what that one stores")
+    program.run()
+    assert vouched_for.conditions == ()
+    vouched_for(whole(64), on=on, groups=2)
+    assert vouched_for.conditions == (condition,)
+
+
+def test_what_was_tried_in_part_is_a_condition(on: str) -> None:
+    @loom.kernel
+    def rarely_meeting(y: InOut[u32], n: u32):
+        i = loom.global_id()
+        if i < len(y):
+            q = u32(i)
+            if q == n:
+                q = u32(5)
+            y[q] = u32(i)
+
+    chain = loom.Chain(on)
+    chain.dispatch(rarely_meeting, [whole(1 << 10)], [1 << 11])  # tried whole
+    assert chain.conditions == ()
+    chain.dispatch(rarely_meeting, [whole(1 << 20)], [777_777])
+    program = chain.build(Guarantee.BIT_EXACT)
+    (condition,) = program.conditions
+    assert condition.startswith("kernel 'rarely_meeting': no lane stores to an element of 'y' (line ")
+    assert condition.endswith("comes to, as data and numbers tell (a part was tried), but what that one stores")
+    again = loom.Chain(on)  # what is not tried a second time is told, too
+    again.dispatch(rarely_meeting, [whole(1 << 20)], [777_777])
+    assert again.conditions == (condition,)
+
+
+def test_samples_of_many_elements_do_not_come_again(on: str) -> None:
+    n = 65_521  # a prime, after which samples once began anew
+
+    @loom.kernel
+    def one_over_the_other(x: In[u32], y: InOut[u32]):
+        i = loom.global_id()
+        if i < len(x) and i % 65_521 < 64:
+            y[i % 65_521] = x[i]
+
+    chain = loom.Chain(on)
+    try:
+        chain.dispatch(one_over_the_other, [whole(n + 64), whole(n)])
+    except RaceDetected:
+        return
+    assert chain.conditions  # of so many lanes a part may be all that is tried
+
+
+def test_what_stands_for_large_arrays_is_told_to_be_a_part() -> None:
+    @loom.kernel(workgroup=8)
+    def far_apart(x: In[u32], y: InOut[u32]):
+        i = loom.global_id()
+        y[i % 8] = x[i * 100_000]
+
+    chain = loom.Chain("cpu")
+    try:
+        chain.dispatch(far_apart, [np.zeros(1 << 23, np.uint32), whole(8)], groups=8)
+    except RaceDetected:
+        return
+    assert chain.conditions
 
 
 # what data decide
@@ -460,9 +530,9 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     run = meetings.Meetings.interpret
 
-    def noted(self: Any, *args: Any) -> None:
+    def noted(self: Any, *args: Any) -> bool:
         names.append(self.kernel.name)
-        run(self, *args)
+        return run(self, *args)
 
     monkeypatch.setattr(meetings.Meetings, "interpret", noted)
     return names
@@ -545,3 +615,21 @@ def test_large_arrays_are_sampled_in_a_moment() -> None:
     with pytest.raises(RaceDetected):
         loom.Chain("cpu").dispatch(kernel, [y[: 1 << 25], y[1 << 25 :]], [], 1 << 16)
     assert time.perf_counter() - began < 5
+
+
+def test_a_compiled_tensor_program_tells_its_conditions_too() -> None:
+    from loom import tensor
+
+    at, x = tensor.input("at", (8,), u32), tensor.input("x", (8,), u32)
+    program = tensor.compile([scatter_new(at, x)])
+    assert program.guarantee is Guarantee.BIT_EXACT
+    (condition,) = program.conditions
+    assert condition.startswith("kernel 'scatter_new': no lane stores to an element of 'y' (line ")
+    assert tensor.compile([x + 1]).conditions == ()
+
+
+@loom.kernel(workgroup=8)
+def scatter_new(at: In[u32], x: In[u32], y: Out[u32]):
+    i = loom.global_id()
+    if i < len(at):
+        y[at[i]] = x[i]
