@@ -17,7 +17,6 @@ Stability: stable.
 
 from importlib import import_module
 
-from loom.core.names import missing_name
 from loom.core.tracebacks import public
 
 newaxis = None
@@ -117,6 +116,8 @@ def __getattr__(name: str) -> object:
     if name in _MODULES:
         return import_module(f"loom.tensor.{name}")
     if name not in _WHERE:
+        from loom.core.names import missing_name
+
         raise missing_name("loom.tensor", name, __all__)
     module, other = _WHERE[name]
     value = getattr(import_module(module), other)

@@ -8,9 +8,10 @@ evaluating changes no bit and no shape, only what is known already.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loom.core.errors import StateError
+from loom.core.late import late
 from loom.kernels.maps.nest import BY_CONSTANTS
 from loom.runtime.chain.kept import Kept, NumberPlace, keep, shares_memory
 from loom.runtime.memory.order import is_settled
@@ -18,7 +19,6 @@ from loom.runtime.memory.storage import HostSlot, Storage
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device
 from loom.tensor.ops.elementwise import NUMBER
-from loom.tensor.ops.releasing import release
 from loom.tensor.ops.views import BROADCAST, DETACH, RESHAPE, ROUTE
 from loom.tensor.record.composite import results_beside
 from loom.tensor.record.draft import Draft, DraftBuffer
@@ -27,6 +27,11 @@ from loom.tensor.record.memory import plan_memory
 from loom.tensor.record.timelines import build
 from loom.tensor.record.versions import record_lock
 from loom.tensor.run.lowering import SEEN_THROUGH, follow, lower
+
+if TYPE_CHECKING:
+    from loom.tensor.ops import releasing
+else:
+    releasing = late("loom.tensor.ops", "releasing")
 
 __all__ = ["Work", "evaluate", "work_of"]
 
@@ -60,7 +65,7 @@ def evaluate(tensors: Sequence[Any]) -> None:
         read = _run_one(wanted, results, where) or _run(wanted, results, where)
         for tensor, storage in zip(wanted, results, strict=True):
             tensor.data, tensor.device = storage, where
-        release(read)
+        releasing.release(read)
 
 
 def _without_elements(tensors: Sequence[Any]) -> list[Any]:
