@@ -9,15 +9,20 @@ that needs no change is used in place.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, SupportsInt, cast
+from typing import TYPE_CHECKING, Any, SupportsInt, cast
 
 import numpy as np
 
 from loom.core.conversions import Array, convert, refuse, show, view_typed
-from loom.core.dlpack import is_torch, take
 from loom.core.dtype import DType, bf16, f64, of_numpy
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import is_array, is_list, is_mapping, is_scalar
+from loom.core.late import late
+
+if TYPE_CHECKING:
+    from loom.core import dlpack
+else:
+    dlpack = late("loom.core", "dlpack")
 
 __all__ = ["MOST_AXES", "plain", "read_array", "read_as", "read_complex", "share"]
 
@@ -206,9 +211,9 @@ def _attribute(data: Any, name: str) -> Any:
 
 def _share(data: Any, where: str) -> tuple[Array, DType | None]:
     try:
-        taken = take(data, where)
+        taken = dlpack.take(data, where)
     except DTypeError as error:
-        if hasattr(data, "__array__") and not is_torch(data):
+        if hasattr(data, "__array__") and not dlpack.is_torch(data):
             return _through_numpy(data, error, where), None
         raise
     return (view_typed(taken.array, bf16), bf16) if taken.dtype == bf16 else (taken.array, None)

@@ -7,15 +7,20 @@ added exactly, so that the order cannot be seen. Invariant: a sum is exact, or t
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from loom.core.arrays import read_array, read_as
 from loom.core.dtype import DType, f32, f64, i64
 from loom.core.errors import ArgumentError, DTypeError
+from loom.core.late import late
 from loom.core.late.dataclass import dataclass
-from loom.core.numbers import real
+
+if TYPE_CHECKING:
+    from loom.core import numbers
+else:
+    numbers = late("loom.core", "numbers")
 
 __all__ = ["MOST_ADDED", "MOST_HELD", "Fixed", "fixed", "floats_of"]
 
@@ -103,7 +108,7 @@ def fixed(scale: float, dtype: Any = f32) -> Fixed:
     >>> fixed(2**-20)
     loom.fixed(2**-20)
     """
-    value = real(scale, "loom.fixed, scale")
+    value = numbers.real(scale, "loom.fixed, scale")
     mantissa, exponent = math.frexp(value)
     if mantissa != 0.5 or not abs(exponent - 1) <= _MOST_EXPONENT:
         most = _MOST_EXPONENT

@@ -11,13 +11,15 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
 from loom.core.dtype import DType
-from loom.core.fixed import Fixed
 from loom.core.late.dataclass import dataclass
 from loom.core.numerics import Guarantee
 from loom.ir.ops import Op
+
+if TYPE_CHECKING:
+    from loom.core.fixed import Fixed
 
 __all__ = [
     "Access",

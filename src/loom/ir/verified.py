@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from loom.core.late.dataclass import dataclass
 from loom.core.numerics import Guarantee
@@ -25,6 +25,8 @@ __all__ = ["VerifiedKernel"]
 class VerifiedKernel:
     """A kernel that passed, its early exits folded, with what the planner and targets ask of it."""
 
+    language: ClassVar[Literal["loom", "spirv", "library"]] = "loom"
+    """The kernel's own language; "spirv" of a foreign module, "library" of a call of a vendor's library."""
     kernel: Kernel
     uniformity: Uniformity
     aparts: tuple[Apart, ...] = field(default=(), kw_only=True)

@@ -7,11 +7,18 @@ another give elements of one type, made by the same arithmetic.
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 from loom.core.dtype import DType, bf16, f16, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
+from loom.core.late import late
 from loom.core.late.dataclass import dataclass
 from loom.core.numerics import MATMUL_BLOCK
-from loom.kernels.precisions import PRECISIONS, Precision
+
+if TYPE_CHECKING:
+    from loom.kernels import precisions
+    from loom.kernels.precisions import Precision
+else:
+    precisions = late("loom.kernels", "precisions")
 
 __all__ = [
     "PRODUCTS",
@@ -130,7 +137,7 @@ class ProductTypes:
     @property
     def order_free(self) -> Precision | None:
         """The order-free precision, None where products are added in their order."""
-        return PRECISIONS.get(self.precision)
+        return precisions.PRECISIONS.get(self.precision)
 
     @property
     def words(self) -> int:

@@ -21,7 +21,7 @@ from loom.nn.base.elsewhere import of_network
 from loom.nn.base.room import no_room, require_room
 from loom.nn.base.torchnames import Names
 from loom.nn.running import Runner
-from loom.nn.spec import NetworkSpec, SavedModel, Snapshot, convert, read_bundle
+from loom.nn.spec import NetworkSpec, convert
 from loom.nn.spec.document import Document
 from loom.nn.train.config import TrainConfig
 from loom.nn.train.samples import Samples, check_samples
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from loom.nn.integer import IntegerNetwork
     from loom.nn.layers import scale
     from loom.nn.numeric import storage as stored
-    from loom.nn.spec import freezing
+    from loom.nn.spec import SavedModel, Snapshot, freezing, savedmodels, snapshot
     from loom.nn.step import StepState
     from loom.nn.train import settings as training
     from loom.nn.train.loop import progress as progressing
@@ -53,9 +53,10 @@ if TYPE_CHECKING:
     from loom.workers import WorkerPool
 else:
     file_writes, fast = late("loom", "formats.file_writes tensor.ops.fast")
-    scale, stored, freezing, training, progressing, looping = late(
-        "loom.nn", "layers.scale numeric.storage spec.freezing train.settings train.loop.progress train.loop.trainer"
+    scale, stored, training, progressing, looping = late(
+        "loom.nn", "layers.scale numeric.storage train.settings train.loop.progress train.loop.trainer"
     )
+    freezing, savedmodels, snapshot = late("loom.nn.spec", "freezing savedmodels snapshot")
 
 __all__ = ["Document", "Network", "digest_of"]
 
@@ -251,7 +252,7 @@ class Network(Runner):
         kept = None if self.training is None or not training else self.training.without(weights)
         storage = self.storage
         stored = {} if storage is None else dict(storage.arrays)
-        return SavedModel(id=model_id, network=self.spec, weights=weights, training=kept, stored=stored)
+        return snapshot.SavedModel(id=model_id, network=self.spec, weights=weights, training=kept, stored=stored)
 
     @staticmethod
     def save_all(
@@ -303,7 +304,9 @@ class Network(Runner):
             SpecError: Not a bundle; a document has problems, all of them listed.
             FileError: The file cannot be read.
         """
-        return {model.id: cls._load(model, on) for model in read_bundle(_files().as_document(source), input)}
+        return {
+            model.id: cls._load(model, on) for model in savedmodels.read_bundle(_files().as_document(source), input)
+        }
 
     # weights
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from loom.core.arrays import Array, read_array
 from loom.core.conversions import host_type, show
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError
+from loom.core.late import late
 from loom.patterns.kept_functions import Kind, RecordedFunction, run
 from loom.runtime.chain.kept import shares_memory
 from loom.runtime.memory.order import UNTRACKED
@@ -23,10 +24,14 @@ from loom.runtime.memory.storage import HostStorage, Storage, copy_storage
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device
 from loom.tensor import Tensor
-from loom.tensor.handle.borrowing import over_gpu
 from loom.tensor.handle.lending import memory_of
 from loom.tensor.record.graph import KNOWN, note_origins
 from loom.tensor.run.eager import evaluate
+
+if TYPE_CHECKING:
+    from loom.tensor.handle import borrowing
+else:
+    borrowing = late("loom.tensor.handle", "borrowing")
 
 __all__ = ["Arrays", "element", "first", "present"]
 
@@ -48,7 +53,7 @@ class Arrays:
         for x in given:
             if type(x) in _OF_HOST:
                 continue
-            there: Any = x if isinstance(x, Tensor) else over_gpu(Tensor, x, name)
+            there: Any = x if isinstance(x, Tensor) else borrowing.over_gpu(Tensor, x, name)
             if there is not None:
                 self.of_tensors = True
                 home = home or there.device

@@ -6,12 +6,11 @@ the shape and ``Caps`` alone and cannot be seen in the bits, which are those of 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from loom.core.dtype import DType
+from loom.core.late import late
 from loom.core.numerics import REDUCE_LANES, REDUCE_TILE
-from loom.kernels.fold.lanes import COLUMNS, FOLDS, fold_columns, fold_rows
-from loom.kernels.fold.threads import BESIDE, FEW_BESIDE, SHORT_LANES, lane_fold_columns, lane_fold_short_rows
 from loom.kernels.fold.tiles import (
     DIVIDE_LANES,
     EXTREME_TILE,
@@ -21,9 +20,15 @@ from loom.kernels.fold.tiles import (
     sum_four_tiles,
     sum_tiles,
 )
-from loom.kernels.types import Kinds
 from loom.schedules.axis import Rows
-from loom.schedules.recorder import Recorder, StorageLike
+
+if TYPE_CHECKING:
+    from loom.kernels.fold import lanes
+    from loom.kernels.fold import threads as thread_folds
+    from loom.kernels.types import Kinds
+    from loom.schedules.recorder import Recorder, StorageLike
+else:
+    lanes, thread_folds = late("loom.kernels.fold", "lanes threads")
 
 __all__ = ["SHORT_ROW", "Folding", "record_fold", "record_means"]
 
@@ -68,7 +73,7 @@ def record_fold(
         _record_level(chain, source, target, Rows(shape.outer, n, shape.inner), level, is_last, threads=threads)
         if is_last:
             return
-        later = FOLDS[level.name].later or level.name
+        later = lanes.FOLDS[level.name].later or level.name
         source, n, level = target, tiles, Folding(later, level.accumulator, level.accumulator, level.result)
 
 
@@ -104,23 +109,23 @@ def _record_level(
         kernel = extreme_tiles(element, largest=name == "max")
         chain.dispatch(kernel, [source, target], [n], groups=-(-n // EXTREME_TILE))
     elif shape.inner == 1 and (shape.outer == 1 or n > (SHORT_ROW if threads else _SHORT_FOLD)):
-        kernel = fold_rows(name, element, accumulator, result)
+        kernel = lanes.fold_rows(name, element, accumulator, result)
         chain.dispatch(kernel, [source, target], [n, tiles], groups=shape.outer * tiles)
     elif threads and shape.inner == 1:
         slots = min(REDUCE_LANES, 1 << (n - 1).bit_length())
-        kernel = lane_fold_short_rows(name, element, accumulator, result, slots)
-        groups = -(-shape.outer // (SHORT_LANES // slots))
+        kernel = thread_folds.lane_fold_short_rows(name, element, accumulator, result, slots)
+        groups = -(-shape.outer // (thread_folds.SHORT_LANES // slots))
         chain.dispatch(kernel, [source, target], [n, shape.outer], groups=groups)
     elif threads:
         parts = shape.outer * tiles
-        is_few = parts * -(-shape.inner // BESIDE) < chain.device.caps.workers
-        beside = FEW_BESIDE if is_few else BESIDE
-        kernel = lane_fold_columns(name, element, accumulator, result, beside)
+        is_few = parts * -(-shape.inner // thread_folds.BESIDE) < chain.device.caps.workers
+        beside = thread_folds.FEW_BESIDE if is_few else thread_folds.BESIDE
+        kernel = thread_folds.lane_fold_columns(name, element, accumulator, result, beside)
         groups = parts * -(-shape.inner // beside)
         chain.dispatch(kernel, [source, target], [n, shape.inner, tiles], groups=groups)
     else:
         short_rows = shape.inner == 1
         outer, inner = (1, shape.outer) if short_rows else (shape.outer, shape.inner)
-        kernel = fold_columns(name, element, accumulator, result, short_rows=short_rows)
-        groups = outer * tiles * -(-inner // COLUMNS)
+        kernel = lanes.fold_columns(name, element, accumulator, result, short_rows=short_rows)
+        groups = outer * tiles * -(-inner // lanes.COLUMNS)
         chain.dispatch(kernel, [source, target], [n, inner, tiles], groups=groups)

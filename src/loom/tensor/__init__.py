@@ -18,7 +18,6 @@ Stability: stable.
 from importlib import import_module
 
 from loom.core.errors import end_of_process
-from loom.core.names import missing_name
 from loom.core.tracebacks import public
 
 newaxis = None
@@ -127,6 +126,8 @@ def _find(name: str) -> object:
     if name in _MODULES:
         return import_module(f"loom.tensor.{name}")
     if name not in _WHERE:
+        from loom.core.names import missing_name
+
         raise missing_name("loom.tensor", name, __all__)
     module, other = _WHERE[name]
     value = getattr(import_module(module), other)

@@ -14,13 +14,18 @@ import sys
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from loom.core.given import is_array, is_list, is_scalar
+from loom.core.late import late
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.intrinsics import INTRINSICS
-from loom.ir.frontend.lanefunctions import LaneFunction
+
+if TYPE_CHECKING:
+    from loom.ir.frontend import lanefunctions
+else:
+    lanefunctions = late("loom.ir.frontend", "lanefunctions")
 
 __all__ = ["digest_of"]
 
@@ -97,9 +102,6 @@ class _Capture:
         elif isinstance(thing, Elementary):
             self.say("elementary", thing.__name__)
             self.values([(dtype.name, fn) for dtype, fn in thing.definitions.items()])
-        elif isinstance(thing, LaneFunction):
-            self.say("lane function", thing.__name__, *thing.words, repr(thing.room))
-            self.values([str(thing.__signature__), thing.definition])
         elif isinstance(thing, FunctionType):
             self._function(thing)
         elif isinstance(thing, (type, BuiltinFunctionType)):
@@ -107,6 +109,9 @@ class _Capture:
         elif is_dataclass(thing) and type(thing).__module__.startswith(_PACKAGE):
             self.say("data", type(thing).__qualname__)
             self.values([getattr(thing, f.name) for f in fields(thing)])
+        elif isinstance(thing, lanefunctions.LaneFunction):  # asked last, as few kernels call one
+            self.say("lane function", thing.__name__, *thing.words, repr(thing.room))
+            self.values([str(thing.__signature__), thing.definition])
         else:
             raise _NotUnderstood(type(cast("object", thing)))
 

@@ -13,16 +13,21 @@ from dataclasses import replace
 from functools import lru_cache
 from struct import pack, unpack
 from types import FunctionType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from loom.core.dtype import DType
 from loom.core.errors import DTypeError
+from loom.core.late import late
 from loom.core.late.dataclass import dataclass
-from loom.ir.constants import constant_bits, constant_value
 from loom.ir.kernel import Access
 from loom.ir.ops import OPS, Accepts
 from loom.kernels.functions import EXACT, FUNCTIONS
 from loom.kernels.types import compute_type
+
+if TYPE_CHECKING:
+    from loom.ir import constants
+else:
+    constants = late("loom.ir", "constants")
 
 __all__ = [
     "BY_CONSTANTS",
@@ -94,7 +99,7 @@ class Number:
     @property
     def value(self) -> float | int | bool:
         """The Python number."""
-        return constant_value(self.bits, compute_type(self.dtype))
+        return constants.constant_value(self.bits, compute_type(self.dtype))
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +220,7 @@ def number(value: float | int | bool, dtype: DType) -> Number:
 def _number_of_bits(value: Any, kind: type, dtype: DType) -> Number:
     """Return a number, of a float given by its bits: equal numbers may have different ones."""
     value = unpack("<d", value)[0] if kind is float else value
-    return Number(constant_bits(value, compute_type(dtype)), dtype)
+    return Number(constants.constant_bits(value, compute_type(dtype)), dtype)
 
 
 def apply_operation(operation: str | FunctionType | DType, operands: tuple[int, ...]) -> Apply:

@@ -20,14 +20,14 @@ from loom.nn.spec.document import check, convert, parse, to_document, to_json, w
 from loom.nn.spec.layers import NAMES
 from loom.nn.spec.network import Input, NetworkSpec, NodeSpec, ProductPrecision
 from loom.nn.spec.older.pieces import Conversion, Slot
-from loom.nn.spec.savedmodels import read_bundle, write_bundle
-from loom.nn.spec.snapshot import SavedModel, Snapshot
 
 if TYPE_CHECKING:
     from loom.nn.spec.older.bundle import from_older_tensors, older_tensors, write_first_bundle, write_older_bundle
     from loom.nn.spec.older.write import write_as_first
     from loom.nn.spec.older.write_second import write_second
+    from loom.nn.spec.savedmodels import read_bundle, write_bundle
     from loom.nn.spec.schema import json_schema
+    from loom.nn.spec.snapshot import SavedModel, Snapshot
 
 _LATE = {
     **dict.fromkeys(("from_older_tensors", "older_tensors"), "older.bundle"),
@@ -35,6 +35,8 @@ _LATE = {
     "write_as_first": "older.write",
     "write_second": "older.write_second",
     "json_schema": "schema",
+    **dict.fromkeys(("read_bundle", "write_bundle"), "savedmodels"),
+    **dict.fromkeys(("SavedModel", "Snapshot"), "snapshot"),
 }
 """What few processes need, and where it is."""
 __all__ = [

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -20,14 +20,19 @@ from loom.core.conversions import widen
 from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, ShapeError, near_matches
 from loom.core.given import is_array
+from loom.core.late import late
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Kernel, Memory, Param
-from loom.ir.records import record_of
 from loom.ir.verified import VerifiedKernel
 from loom.runtime.memory.storage import Storage, TypedStorage
 from loom.runtime.port.device import Device
 from loom.runtime.port.elements import Readable
 from loom.runtime.port.known import recall
+
+if TYPE_CHECKING:
+    from loom.ir import records
+else:
+    records = late("loom.ir", "records")
 
 __all__ = ["as_verified", "bound_shape", "check_binding", "encode_params", "on_another_device"]
 
@@ -253,7 +258,7 @@ def bound_shape(memory: Memory, given: Any, where: str) -> tuple[int, ...]:
 
 
 def _check_records(memory: Memory, given: Any, where: str) -> None:
-    wanted = record_of(memory.record).numpy
+    wanted = records.record_of(memory.record).numpy
     found = given.dtype if is_array(given) else getattr(given, "record", None)
     if found != wanted:
         raise DTypeError(

@@ -8,20 +8,25 @@ whoever waited for a run finds its results where the data were given.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from loom.core.arrays import plain, share
 from loom.core.errors import ArgumentError, DTypeError
 from loom.core.given import is_array, is_scalar
+from loom.core.late import late
 from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Memory
-from loom.runtime.borrowed import borrow
 from loom.runtime.memory.order import using
 from loom.runtime.memory.storage import HostStorage, Storage
 from loom.runtime.port.device import Device
 from loom.runtime.port.elements import Readable
+
+if TYPE_CHECKING:
+    from loom.runtime import borrowed
+else:
+    borrowed = late("loom.runtime", "borrowed")
 
 __all__ = ["Mirrors", "Moves", "as_data"]
 
@@ -35,7 +40,7 @@ def as_data(given: Any, memory: Memory, where: str) -> Any:
         return np.asarray(given) if memory.record and given.dtype.names else plain(given, where)
     if isinstance(given, Readable) or hasattr(given, "extent"):
         return given
-    found = borrow(given, where, writes=memory.access.writes)
+    found = borrowed.borrow(given, where, writes=memory.access.writes)
     if found is not None:
         return found
     if is_scalar(given) or not (hasattr(given, "__dlpack__") or hasattr(given, "__array_interface__")):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from loom.core.errors import LoomError, StateError
+from loom.core.late import late
 from loom.core.numerics import Guarantee
 from loom.core.process.bound import ProcessBound
 from loom.core.process.critical import CRITICAL
@@ -21,15 +22,19 @@ from loom.runtime.chain.mirrors import Moves
 from loom.runtime.chain.timeline import MOVING, SLICE_SECONDS, Timeline, deadline_of, wait_until
 from loom.runtime.memory.order import UNTRACKED, Use, enter
 from loom.runtime.memory.storage import HostSlot, Storage
-from loom.runtime.plans.library import note_begun
 from loom.runtime.plans.plan import Plan
 from loom.runtime.port.device import DeviceProgram, DeviceSubmission, DirectProgram, DirectRun, InPlace
-from loom.runtime.port.pacing import Pacer, ProgramPace, Watch
 from loom.runtime.port.profile import active_profile
 from loom.runtime.registry import device
 
 if TYPE_CHECKING:
     from loom.runtime.chain.meetings import Doubt
+    from loom.runtime.plans import library
+    from loom.runtime.port import pacing
+    from loom.runtime.port.pacing import Pacer, ProgramPace, Watch
+else:
+    library = late("loom.runtime.plans", "library")
+    pacing = late("loom.runtime.port", "pacing")
 
 __all__ = ["Program", "Submission"]
 
@@ -208,7 +213,7 @@ class Program(ProcessBound):
         """How it is paced, None for a program of no unit."""
         if self.pacer is None:
             return None
-        return ProgramPace(self._dispatches, self.pacer.baseline, self.pacer.last, self.pacer.pace)
+        return pacing.ProgramPace(self._dispatches, self.pacer.baseline, self.pacer.last, self.pacer.pace)
 
     @property
     def nbytes(self) -> int:
@@ -283,7 +288,7 @@ class Program(ProcessBound):
         if self._doubts:
             self._look()
         if self._guarantee is Guarantee.FAST:
-            note_begun()
+            library.note_begun()
         touched = self._touched
         use = self._use if touched.is_fixed else Use(self._domain)
         try:
@@ -303,10 +308,10 @@ class Program(ProcessBound):
 
     def _watch(self, inner: DeviceProgram, *, alone: bool) -> Watch | None:
         """Return what times a run, None for one that is not to be timed."""
-        pacer, pacing = self.pacer, self._timeline.pacing
-        if pacer is None or pacing is None or inner is not self._inner:
+        pacer, owner = self.pacer, self._timeline.pacing
+        if pacer is None or owner is None or inner is not self._inner:
             return None
-        return Watch(pacing, pacer, alone=alone)
+        return pacing.Watch(owner, pacer, alone=alone)
 
     @brief
     def run(self) -> None:

@@ -16,6 +16,7 @@ from loom.core.arrays import read_array
 from loom.core.dtype import u32
 from loom.core.errors import ArgumentError, DeviceError, DTypeError, ShapeError, StateError, near_matches
 from loom.core.given import is_array, text
+from loom.core.late import late
 from loom.core.numerics import Guarantee
 from loom.core.process.bound import ProcessBound
 from loom.core.tracebacks import brief, brief_class, brief_context
@@ -28,24 +29,26 @@ from loom.runtime.chain.arguments import (
     encode_params,
     on_another_device,
 )
-from loom.runtime.chain.extents import groups_for
 from loom.runtime.chain.generics import instance_of
 from loom.runtime.chain.mirrors import Mirrors, as_data
 from loom.runtime.chain.program import Program
-from loom.runtime.chain.tables import table_of
 from loom.runtime.chain.timeline import Timeline
 from loom.runtime.memory.storage import ShapedStorage, Storage, TypedStorage
 from loom.runtime.plans.dispatch import Binding, Dispatch, Segment
-from loom.runtime.plans.foreign import ForeignKernel
 from loom.runtime.plans.groups import encode_groups, is_line, refuse_far_elements
-from loom.runtime.plans.library import LibraryKernel, require_fast
 from loom.runtime.plans.plan import make_plan
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device as chosen_device
 from loom.runtime.registry import one_device
 
 if TYPE_CHECKING:
+    from loom.runtime.chain import extents as lengths
+    from loom.runtime.chain import tables
     from loom.runtime.chain.meetings import Doubt
+    from loom.runtime.plans import library
+else:
+    lengths, tables = late("loom.runtime.chain", "extents tables")
+    library = late("loom.runtime.plans", "library")
 
 __all__ = ["Chain"]
 
@@ -256,17 +259,17 @@ class Chain(ProcessBound):
         verified = as_verified(kernel, f"{self.name}.dispatch")
         where = f"{self.name}.dispatch of {verified.name!r}"
         self._check_guarantee(verified, where)
-        if isinstance(verified, ForeignKernel):
+        if verified.language == "spirv":
             self._check_foreign(where, indirect is not None)
-        if isinstance(verified, LibraryKernel):
-            require_fast(verified.call, self.device, where)
+        if verified.language == "library":
+            library.require_fast(cast("library.LibraryKernel", verified).call, self.device, where)
         repeats = self._open.repeats if self._open is not None else 1
         bindings, shapes = self._bind(verified, buffers, where)
         elements = [b.elements for b in bindings[: len(verified.bound)]]
         refuse_far_elements(verified, elements, shapes, where)
         slots = encode_params(verified, params, repeats, where, shapes)
         if groups is None:
-            groups = groups_for(verified, elements, slots, where)
+            groups = lengths.groups_for(verified, elements, slots, where)
         dispatch = Dispatch(
             verified, bindings, slots, encode_groups(verified, groups, repeats, where), indirect, self.reports
         )
@@ -310,7 +313,8 @@ class Chain(ProcessBound):
         given = iter(_one_each(kernel.bound, buffers, where))
         for memory in kernel.buffers:
             if memory.data is not None:
-                bindings.append(Binding(table_of(self.device, memory.data), len(memory.data) // memory.dtype.nbytes))
+                table = tables.table_of(self.device, memory.data)
+                bindings.append(Binding(table, len(memory.data) // memory.dtype.nbytes))
                 continue
             named = f"{where}, buffer {memory.name!r}"
             data = as_data(next(given), memory, named)
@@ -369,11 +373,7 @@ class Chain(ProcessBound):
             raise ArgumentError(f"{self.name}.build, guarantee", "not a guarantee", expected="one of loom.Guarantee",
                                 got=repr(asked), remedy="Write loom.Guarantee.BIT_EXACT")  # fmt: skip
         kernels = [d.kernel for segment in self._segments for d in segment.dispatches]
-        others = {
-            k.guarantee: f"{k.name!r} is not Loom's code"
-            for k in kernels
-            if isinstance(k, (ForeignKernel, LibraryKernel))
-        }
+        others = {k.guarantee: f"{k.name!r} is not Loom's code" for k in kernels if k.language != "loom"}
         for k in kernels:
             if k.is_loose:
                 others[Guarantee.FAST] = f"kernel {k.name!r} has order='any'"

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Sequence, Sized
 from numbers import Real
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
 from loom.core.errors import ArgumentError, LoomTimeout, StateError
@@ -21,8 +21,10 @@ from loom.core.process.forks import renew_after_forks
 from loom.runtime.chain.mirrors import Moves
 from loom.runtime.chain.promise import Promises
 from loom.runtime.port.device import DeviceSubmission
-from loom.runtime.port.log import SILENT, Outcome
-from loom.runtime.port.pacing import Pacer, Pacing, ProgramPace
+
+if TYPE_CHECKING:
+    from loom.runtime.port.log import Outcome
+    from loom.runtime.port.pacing import Pacer, Pacing, ProgramPace
 
 __all__ = ["MOVING", "SLICE_SECONDS", "Owned", "Timeline", "deadline_of", "wait_until"]
 
@@ -182,7 +184,7 @@ class Timeline:
         """Take from the next run, which is over, what it has to tell."""
         outcome = inner.outcome()
         self._heard += 1
-        if outcome is not SILENT and (outcome.lines or outcome.error is not None):
+        if outcome.lines or outcome.error is not None:
             self._untold.append((self._heard, outcome))
 
     def report(self, upto: int | None = None) -> None:

@@ -8,7 +8,7 @@ place. Who uses storage, and in which order, is in ``order``: whatever reads or 
 from __future__ import annotations
 
 from ctypes import addressof, c_char
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
@@ -16,10 +16,15 @@ from loom.core.arrays import read_array
 from loom.core.dtype import DType, f32
 from loom.core.errors import DeviceError, DTypeError, ShapeError
 from loom.core.given import is_int
+from loom.core.late import late
 from loom.core.late.dataclass import dataclass
-from loom.core.numbers import whole
 from loom.core.process.bound import BoundStorage
 from loom.runtime.memory.order import Uses, touching, uses_at
+
+if TYPE_CHECKING:
+    from loom.core import numbers
+else:
+    numbers = late("loom.core", "numbers")
 
 __all__ = [
     "HostSlot", "HostStorage", "ShapedStorage", "Storage", "TypedStorage", "as_bytes", "check_range", "clear_storage",
@@ -150,7 +155,7 @@ class HostStorage(BoundStorage):
     def allocate(cls, nbytes: int, *, zeroed: bool = True) -> HostStorage:
         """Return memory, zeroed or with any contents; DeviceError if the system has not enough."""
         if type(nbytes) is not int or nbytes < 0:
-            nbytes = whole(nbytes, "device.allocate, nbytes", least=0)
+            nbytes = numbers.whole(nbytes, "device.allocate, nbytes", least=0)
         try:
             block = (np.zeros if zeroed else np.empty)(nbytes + _ALIGNMENT, _BYTES)
         except (MemoryError, ValueError):  # ValueError: more than numpy can count

@@ -30,6 +30,7 @@ __all__ = ["ForeignKernel", "foreign_kernel"]
 class ForeignKernel(VerifiedKernel):
     """A module in the place of a kernel; its buffers are words of memory, by binding."""
 
+    language = "spirv"
     module: ForeignModule
 
     @cached_property

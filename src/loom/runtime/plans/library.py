@@ -89,6 +89,7 @@ class SparseProduct:
 class LibraryKernel(VerifiedKernel):
     """A call of a library in the place of a kernel."""
 
+    language = "library"
     call: DenseProduct | SparseProduct
 
     @cached_property

@@ -16,11 +16,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loom.core import options
-from loom.storage.atomic import replace_file, sweep
+from loom.core.late import late
 from loom.targets.base import Artifact, Site
+
+if TYPE_CHECKING:
+    from loom.storage import atomic
+else:
+    atomic = late("loom.storage", "atomic")
 
 __all__ = ["ArtifactCache", "cache_folder"]
 
@@ -59,7 +64,7 @@ class ArtifactCache:
     def store(self, key: str, artifact: Artifact) -> None:
         """Keep an artifact; a folder that cannot be written is left alone."""
         try:
-            replace_file(self.path(key), _encode(key, artifact))
+            atomic.replace_file(self.path(key), _encode(key, artifact))
             if not self._swept:
                 self._swept = True
                 self._tidy()
@@ -68,7 +73,7 @@ class ArtifactCache:
 
     def _tidy(self) -> None:
         """Drop stale temporary files, and the oldest artifacts beyond a few thousand."""
-        sweep(self.folder)
+        atomic.sweep(self.folder)
         files = sorted(self.folder.glob("*.obj"), key=lambda p: p.stat().st_mtime)
         for path in files[: max(0, len(files) - _MOST_FILES)]:
             path.unlink(missing_ok=True)

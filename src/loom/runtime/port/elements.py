@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, cast
 import numpy as np
 
 from loom.core.conversions import show, widen
-from loom.core.dlpack import CPU, CUDA, give
 from loom.core.dtype import DType, bf16
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
 from loom.core.given import flag, is_list
+from loom.core.late import late
 from loom.runtime.memory.storage import HostStorage
 
 if TYPE_CHECKING:
+    from loom.core import dlpack
     from loom.runtime.memory.storage import Storage
     from loom.runtime.port.device import Device
+else:
+    dlpack = late("loom.core", "dlpack")
 
 __all__ = ["DirectUse", "Readable", "Returning", "Sized"]
 
@@ -151,16 +154,16 @@ class Readable(Sized):
             copy = flag(copy, f"{self.called}, copy")
         there = self.__dlpack_device__()
         wanted = there if dl_device is None else tuple(dl_device) if is_list(dl_device) else dl_device
-        if wanted not in (there, (CPU, 0)):
+        if wanted not in (there, (dlpack.CPU, 0)):
             raise BufferError(f"{self.called}: the elements are on device {there}, and none goes to {wanted}")
-        if wanted != (CPU, 0):
+        if wanted != (dlpack.CPU, 0):
             found = None if copy else self.shared_memory()
             storage: Any = self.copied_memory() if found is None else found
             return storage.give(self.shape, self.dtype, stream, max_version, copied=found is None)
         if stream is not None and there == wanted:
             raise BufferError(f"{self.called}: memory of the host has no streams; leave stream out")
         if copy is not False:
-            return give(widen(*self.host_elements()), max_version, copied=True)
+            return dlpack.give(widen(*self.host_elements()), max_version, copied=True)
         memory = self.shared_memory() if there == wanted else None
         if not isinstance(memory, HostStorage):
             why = (
@@ -173,16 +176,16 @@ class Readable(Sized):
             )
         found = memory.bytes[: self.nbytes].view(self.dtype.numpy).reshape(self.shape)
         found.flags.writeable = not is_list(max_version) or tuple(max_version) < (1, 0)
-        return give(found, max_version, is_bf16=self.dtype == bf16)
+        return dlpack.give(found, max_version, is_bf16=self.dtype == bf16)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """Return where the elements are, as DLPack counts: (2, n) on the n-th GPU of CUDA, else (1, 0), the host."""
-        return getattr(self.home, "dlpack_device", (CPU, 0))
+        return getattr(self.home, "dlpack_device", (dlpack.CPU, 0))
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         """Where the elements are on a GPU of CUDA, to be left as they are; AttributeError elsewhere, and of bf16."""
-        if self.__dlpack_device__()[0] != CUDA or self.dtype == bf16:
+        if self.__dlpack_device__()[0] != dlpack.CUDA or self.dtype == bf16:
             raise AttributeError("__cuda_array_interface__")
         found = self.shared_memory()
         storage: Any = self.copied_memory() if found is None else found

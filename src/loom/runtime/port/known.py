@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from loom.core.dtype import lookup
@@ -18,10 +18,12 @@ from loom.core.numerics import Guarantee
 from loom.ir.frontend.capture import digest_of
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Access, Kernel, Memory, Param, Space
-from loom.ir.passes.uniformity import Uniformity
 from loom.ir.verified import VerifiedKernel
 from loom.runtime.port.cache import ArtifactCache, cache_folder
 from loom.targets.base import Artifact, compiler_fingerprint, hash_sources
+
+if TYPE_CHECKING:
+    from loom.ir.passes.uniformity import Uniformity
 
 __all__ = ["KnownKernel", "recall"]
 

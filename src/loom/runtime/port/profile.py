@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from loom.core.errors import StateError
 from loom.core.late.dataclass import dataclass
-from loom.runtime.port.times import Times
 
 if TYPE_CHECKING:
     from loom.runtime.plans.plan import Plan
     from loom.runtime.port.device import DeviceProgram, DeviceSubmission
+    from loom.runtime.port.times import Times
 
 __all__ = ["OPEN", "KernelTotal", "Profile", "ProfileRow", "active_profile", "profile"]
 

@@ -26,8 +26,6 @@ from loom.runtime.memory.storage import HostStorage, Storage
 from loom.runtime.port.device import Device
 from loom.runtime.port.elements import Readable
 from loom.runtime.registry import device
-from loom.tensor.handle.borrowing import over_gpu
-from loom.tensor.handle.chained import NOBODY, is_temporary, warn_of_axes, warn_of_loss
 from loom.tensor.handle.lending import (
     DIRECT,
     before_run,
@@ -50,13 +48,14 @@ from loom.tensor.run.eager import evaluate_one
 
 if TYPE_CHECKING:
     from loom.tensor.complexes import arithmetic
-    from loom.tensor.handle import assigning, display, indexing, moving, packing, windows
+    from loom.tensor.handle import assigning, borrowing, chained, display, indexing, moving, packing, windows
     from loom.tensor.standard import info
 else:
     arithmetic, info = late("loom.tensor", "complexes.arithmetic standard.info")
     assigning, display, indexing, moving, packing, windows = late(
         "loom.tensor.handle", "assigning display indexing moving packing windows"
     )
+    borrowing, chained = late("loom.tensor.handle", "borrowing chained")
 
 __all__ = ["Array", "Tensor", "array", "input", "parameter"]
 
@@ -282,10 +281,11 @@ class Tensor(Operators, Methods, Node, Readable):
         return indexing.index(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        is_lost = (holders := getrefcount(self)) <= NOBODY + len(self.users or ()) and is_temporary(self, holders)
+        holders = getrefcount(self)
+        is_lost = holders <= chained.NOBODY + len(self.users or ()) and chained.is_temporary(self, holders)
         assigning.assign_at(self, key, value)
         if is_lost:
-            warn_of_loss()
+            chained.warn_of_loss()
 
     def fill(self, value: Any) -> None:
         """Set all elements to a number.
@@ -446,7 +446,7 @@ class Tensor(Operators, Methods, Node, Readable):
     def T(self) -> Tensor:  # noqa: N802 - as everybody calls it
         """It with its two axes exchanged; of more axes, with a warning, the last two, as ``mT`` has it."""
         if self.ndim > 2:
-            warn_of_axes("T", self.ndim)
+            chained.warn_of_axes("T", self.ndim)
         return fresh(views.transpose(self), self) if self.ndim > 1 else same(self)
 
 
@@ -488,7 +488,7 @@ def array(data: Any, dtype: Any = None, *, on: str | Device | None = None) -> Te
     >>> (array([[1, 2], [3, 4]], on="cpu") + 1).tolist()
     [[2, 3], [4, 5]]
     """
-    there = None if isinstance(data, Tensor) else over_gpu(Tensor, data, "tensor.array")
+    there = None if isinstance(data, Tensor) else borrowing.over_gpu(Tensor, data, "tensor.array")
     if there is not None:
         data, on = cast("Tensor", there), there.device if on is None else on
     where = device(on)

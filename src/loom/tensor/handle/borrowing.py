@@ -6,25 +6,31 @@ other memory for it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from loom.core.arrays import plain
-from loom.core.dlpack import take
 from loom.core.dtype import DType, bf16, of_numpy
 from loom.core.given import is_array
-from loom.runtime.borrowed import borrow
+from loom.core.late import late
 from loom.runtime.port.device import Device
 from loom.tensor.handle.lending import from_storage
 from loom.tensor.record.graph import Node
+
+if TYPE_CHECKING:
+    from loom.core import dlpack
+    from loom.runtime import borrowed
+else:
+    dlpack = late("loom.core", "dlpack")
+    borrowed = late("loom.runtime", "borrowed")
 
 __all__ = ["over_gpu", "over_host"]
 
 
 def over_gpu(cls: type[Node], data: Any, where: str) -> Node | None:
     """Return a tensor over an array that another library has on a GPU of Loom's; None for any other."""
-    found = borrow(data, where)
+    found = borrowed.borrow(data, where)
     if found is None:
         return None
     assert found.device is not None
@@ -49,7 +55,7 @@ def over_host(cls: type[Node], data: Any, where: str, home: Device) -> Node | No
 def _in_place(data: Any, where: str) -> tuple[np.ndarray[Any, Any] | None, DType]:
     """Return an array over the memory of another (None: there is but a copy of it), bf16 as its bits; and its dtype."""
     if not is_array(data):
-        taken = take(data, where)
+        taken = dlpack.take(data, where)
         return None if taken.copied else taken.array, taken.dtype
     array = plain(data, where)
     dtype = of_numpy(array.dtype.newbyteorder("="), where, complexes=True)

@@ -9,18 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import wraps
 from importlib import import_module
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from loom.core.dtype import DType, bool_, dtype_of, f16, f32, f64, i32, i64
 from loom.core.errors import ArgumentError, LoomError
 from loom.core.given import is_list, items
-from loom.core.numbers import whole
+from loom.core.late import late
 from loom.core.tracebacks import brief_class
 from loom.runtime.registry import device
-from loom.tensor.handle.chained import warn_of_axes
 from loom.tensor.handle.operators import as_operand
 from loom.tensor.ops.views import normal_axis
 from loom.tensor.record.graph import Node, same
+
+if TYPE_CHECKING:
+    from loom.core import numbers
+    from loom.tensor.handle import chained
+else:
+    chained = late("loom.tensor.handle", "chained")
+    numbers = late("loom.core", "numbers")
 
 __all__ = ["METHODS", "Methods", "fresh"]
 
@@ -263,7 +269,7 @@ class Methods:
             ArgumentError: Not whole numbers of at least -1.
             ShapeError: The shape does not extend to it.
         """
-        wanted = [whole(n, "expand", least=-1) for n in items(_axes(shape), "expand", "lengths")]
+        wanted = [numbers.whole(n, "expand", least=-1) for n in items(_axes(shape), "expand", "lengths")]
         own_shape = (1,) * (len(wanted) - self.ndim) + self.shape  # type: ignore[attr-defined]
         return self.broadcast_to(tuple(m if n == -1 else n for n, m in zip(wanted, own_shape, strict=False)))  # type: ignore[attr-defined]
 
@@ -282,7 +288,7 @@ class Methods:
         if not axes or (len(axes) == 1 and axes[0] is None):
             if cast("Any", self).ndim <= 2:
                 return cast("Any", self).T
-            warn_of_axes("transpose()", cast("Any", self).ndim)
+            chained.warn_of_axes("transpose()", cast("Any", self).ndim)
             axes = (-2, -1)
         if len(axes) != 2 or is_list(axes[0]):
             return cast("Any", self).permute(*axes)
@@ -325,7 +331,7 @@ class Methods:
         """
         x = cast("Any", self)
         n: int = x.shape[normal_axis(x, axis, "chunk")]
-        size = max(1, -(-n // whole(chunks, "chunk, chunks", least=1)))
+        size = max(1, -(-n // numbers.whole(chunks, "chunk, chunks", least=1)))
         return fresh(_of("split")(self, [min(size, n - at) for at in range(0, n, size)] or [0], axis), self)
 
     def tile(self, *repetitions: Any) -> Any:

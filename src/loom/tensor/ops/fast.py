@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from loom.core.dtype import DType
 from loom.core.errors import ArgumentError, DTypeError, ShapeError
+from loom.core.late import late
 from loom.core.numerics import Guarantee
 from loom.kernels.maps.nest import number
 from loom.kernels.types import PRODUCTS
-from loom.runtime.plans.library import DenseProduct, library_kernel, require_fast
 from loom.tensor.ops.joining import fill
 from loom.tensor.record.draft import BufferView, Draft
 from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, make
 from loom.tensor.record.layout import StridedLayout
+
+if TYPE_CHECKING:
+    from loom.runtime.plans import library
+    from loom.runtime.plans.library import DenseProduct
+else:
+    library = late("loom.runtime.plans", "library")
 
 __all__ = ["FAST_MATMUL", "asks_fast", "dense_product", "multiply_fast", "refuse_fast", "swap_axes"]
 
@@ -79,7 +85,7 @@ def dense_product(
                          got=f"{a_batch} and {b_batch}",
                          remedy="Leave guarantee out, or broadcast_to first")  # fmt: skip
     element, result = types
-    call = DenseProduct(m, n, k, element, result, *flipped, batches, *(count != batches for count in own))
+    call = library.DenseProduct(m, n, k, element, result, *flipped, batches, *(count != batches for count in own))
     if result not in PRODUCTS[element]:
         raise DTypeError(f"{where}, guarantee", f"{element} operands do not give {result}",
                          expected=" or ".join(map(str, PRODUCTS[element])), got=result,
@@ -97,8 +103,8 @@ def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) 
         return
     flipped = not operands[0].access.is_packed, not operands[1].access.is_packed
     call = dense_product((m, n, k), (a.dtype, node.dtype), flipped, a.shape[:-2], b.shape[:-2], "matmul")
-    require_fast(call, draft.home, "matmul")
-    draft.dispatch(library_kernel(call), [operands[0].buffer, operands[1].buffer, out], [], 1)
+    library.require_fast(call, draft.home, "matmul")
+    draft.dispatch(library.library_kernel(call), [operands[0].buffer, operands[1].buffer, out], [], 1)
 
 
 FAST_MATMUL = TensorOp("fast_matmul", NodeKind.KERNEL, record=_record, accepts=_accepts, is_fast=True)
@@ -110,5 +116,5 @@ def multiply_fast(a: NodeT, b: NodeT, result: DType) -> NodeT:
     call = dense_product((m, n, k), (a.dtype, result), (False, False), a.shape[:-2], b.shape[:-2], "matmul")
     shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), m, n)
     made = make(FAST_MATMUL, [a, b], shape, result)
-    require_fast(call, made.device, "matmul")
+    library.require_fast(call, made.device, "matmul")
     return made

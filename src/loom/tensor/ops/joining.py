@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from loom.core.errors import ArgumentError, ShapeError
 from loom.core.given import items
-from loom.core.numbers import whole
+from loom.core.late import late
 from loom.core.promotion import promote
 from loom.ir.kernel import Access
 from loom.kernels.maps.nest import Load, LoopNest, Number, Store
@@ -24,6 +24,11 @@ from loom.tensor.ops.views import expand_dims, normal_axis, take_slices
 from loom.tensor.record.draft import BufferView, Draft
 from loom.tensor.record.graph import Node, NodeKind, NodeT, TensorOp, as_shape, make, require_tensor
 from loom.tensor.record.layout import StridedLayout, row_major
+
+if TYPE_CHECKING:
+    from loom.core import numbers
+else:
+    numbers = late("loom.core", "numbers")
 
 __all__ = ["CONCAT", "PLACE", "concat", "copy_into", "fill", "pad", "place", "places", "split", "stack"]
 
@@ -86,7 +91,7 @@ def place(x: NodeT, shape: Sequence[int], starts: Sequence[int], steps: Sequence
     require_tensor(x, "place")
     wanted = as_shape(shape, "place")
     given = items(starts, "place, starts", "whole numbers"), items(steps, "place, steps", "whole numbers")
-    starts, steps = (tuple(whole(n, "place") for n in each) for each in given)
+    starts, steps = (tuple(numbers.whole(n, "place") for n in each) for each in given)
     axes = zip(starts, steps, x.shape, wanted, strict=False)
     if {len(wanted), len(starts), len(steps)} != {x.ndim} or not all(
         first >= 0 and step >= 1 and (n == 0 or first + (n - 1) * step < size) for first, step, n, size in axes
@@ -113,7 +118,7 @@ def pad(x: NodeT, widths: Sequence[tuple[int, int]], value: float = 0) -> NodeT:
     """
     require_tensor(x, "pad")
     try:
-        pairs = [(whole(a, "pad"), whole(b, "pad")) for a, b in widths]
+        pairs = [(numbers.whole(a, "pad"), numbers.whole(b, "pad")) for a, b in widths]
     except (TypeError, ValueError):
         pairs = [(-1, -1)]
     if len(pairs) != x.ndim or any(a < 0 or b < 0 for a, b in pairs):
@@ -216,9 +221,9 @@ def split(x: NodeT, parts: int | Sequence[int], axis: int = 0) -> list[NodeT]:
     at = normal_axis(x, axis, "split")
     n = x.shape[at]
     if isinstance(parts, Iterable) and not (isinstance(parts, np.ndarray) and not parts.ndim):
-        sizes = [whole(size, "split, parts", least=0) for size in items(parts, "split, parts", "lengths")]
+        sizes = [numbers.whole(size, "split, parts", least=0) for size in items(parts, "split, parts", "lengths")]
     else:
-        count = whole(parts, "split, parts", least=1, most=max(n, _MOST_EMPTY))
+        count = numbers.whole(parts, "split, parts", least=1, most=max(n, _MOST_EMPTY))
         sizes = [] if n % count else [n // count] * count
     if sum(sizes) != n:
         raise ShapeError("split", "the parts do not fill the axis", expected=f"{n} in all", got=parts,

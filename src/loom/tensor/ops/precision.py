@@ -10,11 +10,16 @@ from collections.abc import Callable
 from contextlib import ContextDecorator
 from contextvars import ContextVar
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loom.core.dtype import DType
 from loom.core.errors import DTypeError, StateError
-from loom.kernels.precisions import FULL, check_precision
+from loom.core.late import late
+
+if TYPE_CHECKING:
+    from loom.kernels import precisions
+else:
+    precisions = late("loom.kernels", "precisions")
 
 __all__ = ["IN_FULL", "NOT_IN_FORCE", "in_force", "keeping_precision", "precision", "precision_of"]
 
@@ -48,7 +53,7 @@ def precision(name: str | None) -> _PrecisionInForce:
     >>> rounded.tolist(), loom.gpu_matmul(a, a, transpose_b=True).tolist()
     ([[1.0]], [[1.0000152587890625]])
     """
-    return _PrecisionInForce(check_precision(name, None, "loom.precision"))
+    return _PrecisionInForce(precisions.check_precision(name, None, "loom.precision"))
 
 
 class _PrecisionBlock:
@@ -93,7 +98,7 @@ class _PrecisionInForce(ContextDecorator):
         _CURRENT.set(tuple(block for block in around if block is not mine))
 
 
-IN_FULL = precision(FULL)
+IN_FULL = _PrecisionInForce("")  # precision("full"), whose table is not read for it
 """Decorates functions whose products are in full whatever is in force."""
 
 
@@ -113,11 +118,11 @@ def precision_of(asked: Any, operand: DType, where: str) -> str:
     ArgumentError for an unknown name, DTypeError for operands that what is asked for does not take.
     """
     if asked is not None:
-        return check_precision(asked, operand, where)
+        return precisions.check_precision(asked, operand, where)
     name = in_force()
     if name:
         try:
-            check_precision(name, operand, where)
+            precisions.check_precision(name, operand, where)
         except DTypeError:
             return ""
     return name
@@ -134,5 +139,5 @@ class keeping_precision:  # noqa: N801 - stands for the function
 
     def __call__(self, *args: Any) -> Any:
         """Call the function."""
-        with precision(self._name or FULL):
+        with precision(self._name or precisions.FULL):
             return self._function(*args)

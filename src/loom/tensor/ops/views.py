@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, SupportsInt, cast
+from typing import TYPE_CHECKING, Any, SupportsInt, cast
 
 import numpy as np
 
 from loom.core.dtype import bool_
 from loom.core.errors import ArgumentError, DTypeError, IndexOutside, ShapeError
 from loom.core.given import is_list, items
-from loom.core.numbers import whole
+from loom.core.late import late
 from loom.tensor.ops.precision import in_force, keeping_precision
 from loom.tensor.record.graph import KNOWN, Node, NodeKind, NodeT, TensorOp, as_shape, make, require_tensor, tensors_of
 from loom.tensor.record.layout import StridedLayout
+
+if TYPE_CHECKING:
+    from loom.core import numbers
+else:
+    numbers = late("loom.core", "numbers")
 
 __all__ = [
     "BROADCAST", "broadcast_to", "detach", "expand_dims", "flatten", "normal_axes", "normal_axis",
@@ -70,7 +75,10 @@ def reshape(x: NodeT, *shape: Any) -> NodeT:
     """Return the elements in row-major order in another shape, one length of which may be -1."""
     require_tensor(x, "reshape")
     wanted = tuple(items(shape[0], "reshape")) if len(shape) == 1 and _is_several(shape[0]) else shape
-    sizes = [whole(n, "reshape", least=-1, remedy="Pass the size of each axis, one of which may be -1") for n in wanted]
+    sizes = [
+        numbers.whole(n, "reshape", least=-1, remedy="Pass the size of each axis, one of which may be -1")
+        for n in wanted
+    ]
     known = math.prod(n for n in sizes if n != -1)
     if sizes.count(-1) == 1 and known > 0:
         sizes[sizes.index(-1)] = x.size // known
@@ -119,7 +127,7 @@ def expand_dims(x: NodeT, axis: int) -> NodeT:
         IndexOutside: There is no such place.
     """
     require_tensor(x, "expand_dims")
-    last, at = x.ndim, whole(axis, "expand_dims, axis")
+    last, at = x.ndim, numbers.whole(axis, "expand_dims, axis")
     if not -1 - last <= at <= last:
         raise IndexOutside("expand_dims, axis", "there is no such place", expected=f"{-1 - last} to {last}", got=at,
                            remedy=f"The tensor has shape {x.shape}")  # fmt: skip
@@ -365,7 +373,7 @@ def windows(
     """
     axes = [normal_axis(x, a, "windows") for a in items(axes, "windows, axes", "axes")]
     spread = [1] * len(axes) if dilations is None else dilations
-    sizes, steps, spread = ([whole(n, "windows") for n in items(each, "windows", "whole numbers")]
+    sizes, steps, spread = ([numbers.whole(n, "windows") for n in items(each, "windows", "whole numbers")]
                             for each in (sizes, steps, spread))  # fmt: skip
     if {len(sizes), len(steps), len(spread)} != {len(axes)}:
         raise ShapeError("windows", "not one number for each axis", expected=f"{len(axes)} sizes, steps and dilations",

@@ -10,19 +10,25 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from loom.core.caps import Caps
 from loom.core.given import is_array
+from loom.core.late import late
 from loom.core.late.dataclass import dataclass
 from loom.kernels.maps.nest import LoopNest, Number
 from loom.runtime.memory.storage import Storage
 from loom.runtime.port.device import Device
-from loom.schedules.maps import Strided, lanes_of, plan_strided
-from loom.schedules.rows import plan_rows
 from loom.tensor.record.layout import StridedLayout
+
+if TYPE_CHECKING:
+    from loom.schedules import maps
+    from loom.schedules import rows as rows_of_folds
+    from loom.schedules.maps import Strided
+else:
+    maps, rows_of_folds = late("loom.schedules", "maps rows")
 
 __all__ = ["BufferView", "Draft", "DraftBuffer", "Recorded"]
 
@@ -135,11 +141,11 @@ class Draft:
 
     def strided(self, nest: LoopNest, buffers: Sequence[DraftBuffer]) -> None:
         """Record the kernel of a loop nest, which has elements."""
-        self._append(plan_strided(nest, lanes_of(self.device.caps), is_passing=self.is_passing), buffers)
+        self._append(maps.plan_strided(nest, maps.lanes_of(self.device.caps), is_passing=self.is_passing), buffers)
 
     def rows(self, nest: LoopNest, buffers: Sequence[DraftBuffer]) -> None:
         """Record the kernel of a loop nest that folds its last axis."""
-        self._append(plan_rows(nest, self.device.caps), buffers)
+        self._append(rows_of_folds.plan_rows(nest, self.device.caps), buffers)
 
     def _append(self, what: Strided, buffers: Sequence[DraftBuffer]) -> None:
         self.dispatches.append(Recorded(what.kernel, tuple(buffers), what.params, what.groups, what.numbers))

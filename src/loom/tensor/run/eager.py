@@ -8,11 +8,12 @@ evaluating changes no bit and no shape, only what is known already.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from loom.core.errors import StateError
+from loom.core.late import late
 from loom.core.tracebacks import brief
 from loom.kernels.maps.nest import BY_CONSTANTS
 from loom.runtime.chain.kept import Kept, NumberPlace, keep, shares_memory
@@ -21,7 +22,6 @@ from loom.runtime.memory.storage import HostSlot, HostStorage, Storage
 from loom.runtime.port.device import Device
 from loom.runtime.registry import device
 from loom.tensor.ops.elementwise import NUMBER
-from loom.tensor.ops.releasing import LEAST_NBYTES, release
 from loom.tensor.ops.views import BROADCAST, DETACH, RESHAPE, ROUTE
 from loom.tensor.record.composite import results_beside
 from loom.tensor.record.draft import Draft, DraftBuffer
@@ -30,6 +30,11 @@ from loom.tensor.record.memory import plan_memory
 from loom.tensor.record.timelines import build
 from loom.tensor.record.versions import record_lock
 from loom.tensor.run.lowering import SEEN_THROUGH, follow, lower
+
+if TYPE_CHECKING:
+    from loom.tensor.ops import releasing
+else:
+    releasing = late("loom.tensor.ops", "releasing")
 
 __all__ = ["Work", "evaluate", "evaluate_one", "work_of"]
 
@@ -63,7 +68,7 @@ def evaluate(tensors: Sequence[Any]) -> None:
         read = _run_one(wanted, results, where) or _run(wanted, results, where)
         for tensor, storage in zip(wanted, results, strict=True):
             tensor.data, tensor.device = storage, where
-        release(read)
+        releasing.release(read)
 
 
 @brief
@@ -155,7 +160,7 @@ def _run_one(wanted: Sequence[Any], results: Sequence[Storage], where: Device) -
         is_ours = is_ours and _is_ours(each)
     kept = keep(tuple(key), where, lambda: prepare(work_of(ends, where)[1], ends, where))
     _start(kept, [*memory, *results], [bits for bits, _ in words], is_ours=is_ours)
-    if is_ours and not words and len(ends) == 1 and op.unfold is None and all(n.nbytes < LEAST_NBYTES for n in read):
+    if is_ours and not words and len(ends) == 1 and op.unfold is None and all(n.nbytes < releasing.LEAST_NBYTES for n in read):
         if kept.admission.is_due():
             _offer(base, where, kept)
     return read

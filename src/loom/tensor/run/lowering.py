@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from loom.core.late import late
 from loom.ir.kernel import Access
 from loom.kernels.maps.nest import Apply, Coordinate, Folded, Load, LoopNest, Store, number
 from loom.schedules.axis import rows_along
-from loom.schedules.rows import takes_rows
 from loom.tensor.fusing.copies import Copies, take_over
 from loom.tensor.fusing.fusion import Group, LoweredNode, Stores, fuse
 from loom.tensor.ops.elementwise import COORDINATE, NUMBER
@@ -25,6 +25,11 @@ from loom.tensor.ops.views import DETACH, ROUTE
 from loom.tensor.record.draft import BufferView, Draft, DraftBuffer
 from loom.tensor.record.graph import Node, NodeKind, TensorOp, ancestors, make
 from loom.tensor.record.layout import StridedLayout, row_major
+
+if TYPE_CHECKING:
+    from loom.schedules import rows as rows_of_folds
+else:
+    rows_of_folds = late("loom.schedules", "rows")
 
 __all__ = ["COPY", "SEEN_THROUGH", "follow", "follow_unless", "is_known", "lower"]
 
@@ -255,7 +260,7 @@ class _Lowering:
         is_last = (first, last) == (len(shape) - 1, len(shape))
         if self.draft.is_passing or not is_last:  # a kernel knows its shape
             return False
-        return takes_rows(self.draft.device.caps, rows_along(shape, first, last), folding)
+        return rows_of_folds.takes_rows(self.draft.device.caps, rows_along(shape, first, last), folding)
 
     # dispatches
 

@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from loom.core.dtype import DType, bool_, f32, i32
 from loom.core.errors import KernelTypeError
-from loom.core.fixed import Fixed
 from loom.core.given import is_tuple
+from loom.core.late import late
 from loom.core.late.dataclass import dataclass
 from loom.ir.kernel import Access
+
+if TYPE_CHECKING:
+    from loom.core import fixed as cells
+else:
+    cells = late("loom.core", "fixed")
 
 __all__ = ["Absent", "BufferType", "In", "InOut", "Out", "TypeVar", "is_struct", "resolve_annotations", "scalar_type"]
 
@@ -48,7 +53,7 @@ class _BufferAnnotation:
                     cls.__name__, "no number of dimensions", expected=f"1 to {MOST_AXES}", got=repr(ndim),
                     remedy=f"Write {cls.__name__}[f32, 2]",
                 )  # fmt: skip
-        is_kind = is_struct(dtype) or isinstance(dtype, (TypeVar, Fixed))
+        is_kind = not isinstance(dtype, DType) and (is_struct(dtype) or isinstance(dtype, (TypeVar, cells.Fixed)))
         return BufferType(dtype if is_kind else scalar_type(dtype, cls.__name__), cls._access, ndim)
 
     if TYPE_CHECKING:  # what a kernel's body may do with such a parameter

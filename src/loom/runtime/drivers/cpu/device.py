@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import numpy as np
@@ -23,6 +23,7 @@ import numpy as np
 from loom.core import options
 from loom.core.caps import Caps
 from loom.core.errors import DeviceError, KernelFault, StateError
+from loom.core.late import late
 from loom.core.late.dataclass import dataclass
 from loom.core.numerics import Guarantee
 from loom.core.process.bound import ProcessBound
@@ -40,11 +41,17 @@ from loom.runtime.plans.groups import excess_groups, largest_groups
 from loom.runtime.plans.plan import Plan, PlanStep
 from loom.runtime.port.cache import ArtifactCache
 from loom.runtime.port.device import DeviceInfo, DeviceProgram, DeviceSubmission, DirectRun
-from loom.runtime.port.log import LOG_WORDS, SILENT, Outcome, new_log, read_log
-from loom.runtime.port.times import Times
 from loom.targets.base import STOP_WORD, Artifact, Bounds, Site
 from loom.targets.llvm.machine import Machine, cpu_caps, host_machine, llvm_fingerprint
 from loom.targets.llvm.machine.layout import BARRIER_BEFORE, INDIRECT, INDIRECT_COUNTS, RECORD, WAITS
+
+if TYPE_CHECKING:
+    from loom.runtime.port import log as logs
+    from loom.runtime.port import times as run_times
+    from loom.runtime.port.log import Outcome
+    from loom.runtime.port.times import Times
+else:
+    logs, run_times = late("loom.runtime.port", "log times")
 
 __all__ = ["CpuDevice"]
 
@@ -366,7 +373,7 @@ class _CpuSubmission:
         self.address = ctypes.addressof(self.cells)
         self.log = self.clock = _NO_WORDS
         if program.talks:
-            self.log = new_log(LOG_WORDS)
+            self.log = logs.new_log(logs.LOG_WORDS)
             self.cells.log = self.log.ctypes.data
         else:
             self.cells.log = self.address + _EMPTY_LOG
@@ -443,15 +450,15 @@ class _CpuSubmission:
         if not self.program.timed:
             return None
         ran = np.flatnonzero((self.clock[:-1] > 0) & (self.clock[1:] > 0))
-        return Times("cpu", ran, self.clock[ran], self.clock[ran + 1], np.ones(len(ran)), host_clock=True)
+        return run_times.Times("cpu", ran, self.clock[ran], self.clock[ran + 1], np.ones(len(ran)), host_clock=True)
 
     def outcome(self) -> Outcome:
         """Return what kernels sent; the run must be over."""
-        sent = read_log(self.log, self.program.sites_of) if self.program.talks else SILENT
+        sent = logs.read_log(self.log, self.program.sites_of) if self.program.talks else logs.SILENT
         if self.fate is not None and self.fate.error is not None:
-            return Outcome(sent.lines, lost=self.fate.error)
+            return logs.Outcome(sent.lines, lost=self.fate.error)
         excess = self.cells.excess
-        return Outcome(sent.lines, self.program.excess(excess - 1)) if excess else sent
+        return logs.Outcome(sent.lines, self.program.excess(excess - 1)) if excess else sent
 
 
 @atexit.register
