@@ -80,6 +80,8 @@ COVERED: dict[str, CoveredLayer] = {
     "swiglu": CoveredLayer({}, {}, ("lora",)),
     "sequential": CoveredLayer({}, {}, (), 0, "chain"),
     "residual": CoveredLayer({}, {}, (), 0, "added"),
+    "kmeans": CoveredLayer({}, {"distance_metric": ("euclidean", "manhattan")}, ("attached_layer",)),
+    "token_pool": CoveredLayer({}, {"mode": ("mean",)}, ("padding_mask",)),
     "softmax": CoveredLayer(
         {"temperature": (1.0,)},
         {"variant": ("standard", "temperature", "gumbel")},
@@ -152,6 +154,8 @@ class LayerKind:
     least_axes: int
     takes_statistics: bool
     holds: str
+    rate: int
+    """Which field is the rate of its weights, -1 for none."""
 
 
 def kinds_of_layers() -> list[LayerKind]:
@@ -180,7 +184,17 @@ def _kind(name: str, covered: CoveredLayer) -> LayerKind:
         covered.least_axes,
         issubclass(config, BatchNorm),
         covered.holds,
+        _rate_field(name, fields, options),
     )
+
+
+def _rate_field(name: str, fields: tuple[ValueField, ...], options: tuple[VariantOption, ...]) -> int:
+    """Return the field that is the rate of all weights of a kind, -1 if the training's is."""
+    rates = _config(name, fields, options, (0,) * len(options), Symbols(0)).own_rates()
+    if not rates:
+        return -1
+    (told,) = map(expression_of, rates.values())
+    return next(number for number in range(len(fields)) if told == ("symbol", f"field.{number}"))
 
 
 def _options(name: str, fields: tuple[ValueField, ...], covered: CoveredLayer) -> Iterator[VariantOption]:
@@ -206,6 +220,8 @@ def _config(
     """Return the config of a variant: options as chosen, other settings and needed sizes symbols."""
     told: dict[str, Any] = {}
     for number, f in enumerate(fields):
+        if f.name in COVERED[name].leaves:
+            continue
         if isinstance(f.rule, Whole) and f.default is MISSING:
             told[f.name] = symbols.size(f"field.{number}")
         elif isinstance(f.rule, Real):
@@ -221,8 +237,7 @@ def _config(
             told[f.name] = bool(choice)
     if COVERED[name].holds:
         told["layers"] = (_InnerLayers(),)
-    known = {k: v for k, v in told.items() if not (k == "alpha" and name == "softmax")}
-    return LAYERS[name](**known)
+    return LAYERS[name](**told)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -278,6 +278,7 @@ class LibraryTables:
             frozen,
             int(kind.takes_statistics),
             _HOLDS.index(kind.holds),
+            kind.rate,
         ]
         lists["kind"].append("{" + ", ".join(map(str, cells)) + "}")
 

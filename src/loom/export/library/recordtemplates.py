@@ -19,7 +19,7 @@ from loom.tensor.record.graph import Node, NodeKind, ancestors
 
 __all__ = ["BATCH", "Symbols", "Template", "TemplateRow", "record_template", "symbol_of_axis"]
 
-_PRIMES = tuple(n for n in range(307, 600) if all(n % d for d in range(2, 25)))
+_PRIMES = tuple(n for n in range(101, 260) if all(n % d for d in range(2, 25)))
 """Values of sizes: no product of some is a size that a record has of itself."""
 BATCH = "batch"
 MOST_INPUTS = 3
@@ -42,7 +42,7 @@ class Symbols:
     def size(self, name: str) -> Size:
         """Return a new size."""
         self._made += 1
-        return Size(_PRIMES[(self._made + 17 * self._turn) % len(_PRIMES)], ("symbol", name))
+        return Size(_PRIMES[(self._made + 13 * self._turn) % len(_PRIMES)], ("symbol", name))
 
     def setting(self, name: str) -> Setting:
         """Return a new setting between 0 and 1, neither of them."""

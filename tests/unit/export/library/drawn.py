@@ -75,7 +75,8 @@ def _chain(rng: Any, kinds: tuple[str, ...], shape: tuple[int, ...], count: int,
     found: list[dict[str, Any]] = []
     for _ in range(count):
         at = _shape_after(found, shape) if found else shape
-        found.append(_layer(rng, kinds, str(rng.choice(kinds)), at, depth))
+        fitting = kinds if len(at) == 2 else tuple(kind for kind in kinds if kind != "token_pool")
+        found.append(_layer(rng, kinds, str(rng.choice(fitting)), at, depth))
     return found
 
 

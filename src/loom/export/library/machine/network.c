@@ -175,7 +175,13 @@ static int add_update(LoomNet *net, Net_Program *p, const Layer *l, int k, u64 o
   }
   (void)v;
   slots[SLOT_X] = flat[0], slots[SLOT_GRADIENT] = flat[1], slots[SLOT_LOSS] = p->loss;
-  slots[SLOT_RATE] = add_source(&p->g, KIND_F32, 0, shape, p->rate);
+  Word *rate = p->rate;
+  if (l->kind->rate >= 0 && l->fields[l->kind->rate] != NOT_GIVEN) {
+    rate = take(&p->g.pool, sizeof *rate);
+    if (!rate) return 0;
+    rate->f = (float)l->fields[l->kind->rate];
+  }
+  slots[SLOT_RATE] = add_source(&p->g, KIND_F32, 0, shape, rate);
   for (int i = 0; i < 2; i++) {
     slots[FIRST_KEPT_SLOT + i] = add_source(&p->g, KIND_F32, rank, shape, net->kept[i] + offset);
     slots[FIRST_POWER_SLOT + i] = add_source(&p->g, KIND_F32, 0, shape, net->powers + i);

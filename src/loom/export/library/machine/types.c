@@ -44,6 +44,7 @@ typedef struct {
   u8 checks;
   u32 first_variant;
   u8 least_axes, frozen, takes_statistics, holds;
+  int8_t rate; /* the field that is the rate of its weights, or -1 */
 } Kind;
 
 typedef struct { u8 loss, probabilities, classes, axes; int16_t form; } LossForm;
