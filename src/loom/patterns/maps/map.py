@@ -66,8 +66,8 @@ def gpu_map(
 
 
 def map_elements(
-    where: str, operation: str | FunctionType, given: Sequence[Any], out: Any, on: str | Device | None
-) -> Any:  # fmt: skip
+    where: str, operation: str | FunctionType, given: Sequence[object], out: Any, on: str | Device | None
+) -> object:
     """Return an operation applied to every element of operands, as ``gpu_map``; ``where``: its name in errors."""
     if out is not None or not isinstance(operation, str):
         return apply(where, operation, given, out=out, on=on)
