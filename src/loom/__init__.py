@@ -122,7 +122,7 @@ def __getattr__(name: str) -> Any:
     raise found
 
 
-def _find(name: str) -> Any:
+def _find(name: str) -> object:
     module = _WHERE.get(name)
     if module is not None:
         if name in _MODULES:

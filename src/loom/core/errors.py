@@ -256,10 +256,13 @@ def end_of_process(where: str) -> StateError | None:
     """
     if getattr(sys, "meta_path", None) is not None:
         return None
-    return StateError(where, "the process is at its end, and Python loads nothing any more",
-                      expected="a call while it runs", got="one of a finalizer that ran last",
-                      remedy="Call it in a function that atexit.register was given, or close what is open by with",
-                      )  # fmt: skip
+    return StateError(
+        where,
+        "the process is at its end, and Python loads nothing any more",
+        expected="a call while it runs",
+        got="one of a finalizer that ran last",
+        remedy="Call it in a function that atexit.register was given, or close what is open by with",
+    )
 
 
 def near_matches(name: object, known: Iterable[object]) -> str:

@@ -80,7 +80,7 @@ def value_digest(value: object) -> bytes:
     return sha256(b"{" + bytes(sum(column) & 255 for column in zip(bytes(32), *pairs, strict=True))).digest()
 
 
-def document_digest(document: Mapping[str, Any]) -> str:
+def document_digest(document: Mapping[str, object]) -> str:
     """Return the digest of all that a document says but ``DIGEST``, in hex."""
     return value_digest({key: each for key, each in document.items() if key != DIGEST}).hex()
 

@@ -290,6 +290,8 @@ class RunnableGraph(HeldWeights, ABC):
             ArgumentError: Names that are not those of the inputs.
             ShapeError: A shape that the graph is not of.
         """
+        known = [i.name for i in self.inputs]
+        check_names(shapes, known, known, f"{self.where}.compile")
         return tensor.compile(self._ends(shapes)[0], on=self.device, name=type(self).__name__)
 
     def _ends(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[list[Tensor], IndexLimits]:

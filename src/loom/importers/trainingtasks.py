@@ -117,10 +117,13 @@ def read_task(model: RunnableGraph, x: Any, y: Any, loss: Losses, chances: Chanc
         if own_chances[name] and not (_is_chance(model.meaning(name, facts.shapes[name])) or _reads(losses[name])):
             unread.append(name)
     if unread and (is_mapping(chances) or unread == names):
-        raise ArgumentError(f"{where}, probabilities", f"has no effect: output {unread[0]!r} is trained by "
-                            f"{losses[unread[0]]!r}", expected="a loss that tells probabilities from logits",
-                            got=own_chances[unread[0]], remedy="Leave it out, or pass loss='cross_entropy'",
-                            )  # fmt: skip
+        raise ArgumentError(
+            f"{where}, probabilities",
+            f"has no effect: output {unread[0]!r} is trained by {losses[unread[0]]!r}",
+            expected="a loss that tells probabilities from logits",
+            got=own_chances[unread[0]],
+            remedy="Leave it out, or pass loss='cross_entropy'",
+        )
     used = {n: a for n, a in given.items() if n not in facts.unused}
     if len(names) == 1:
         return Task(used, found[names[0]], losses[names[0]], tuple(names), told[names[0]], facts)
@@ -133,8 +136,12 @@ def _by_output(told: Any, names: Sequence[str], where: str) -> dict[str, Any]:
         return dict.fromkeys(names, told)
     for name in told:
         if name not in names:
-            raise ArgumentError(where, f"no output that is trained is called {name!r}", expected=", ".join(names),
-                                remedy=near_matches(str(name), names) or "Leave it out")  # fmt: skip
+            raise ArgumentError(
+                where,
+                f"no output that is trained is called {name!r}",
+                expected=", ".join(names),
+                remedy=near_matches(str(name), names) or "Leave it out",
+            )
     return {name: told.get(name) for name in names}
 
 
@@ -147,14 +154,23 @@ def _reads(loss: str | Loss) -> bool:
     return not isinstance(loss, str) or loss_of(loss) is not loss_of(loss, probabilities=True)
 
 
+def _is_usable(told: object) -> bool:
+    """Tell whether it can be told of an output: nothing, a truth, or that chances are their own."""
+    return told is None or isinstance(told, (bool, np.bool_)) or (isinstance(told, str) and told == "independent")
+
+
 def _output(model: RunnableGraph, name: str, shape: Shape, told: Any, where: str) -> tuple[Output, Any]:
     """Return what an output is, and what the config says of it: as the graph tells, else as it is ``told``."""
     meaning = model.meaning(name, shape)
     is_chance = _is_chance(meaning)
-    if not (told is None or isinstance(told, (bool, np.bool_)) or (isinstance(told, str) and told == "independent")):
-        raise ArgumentError(f"{where}, probabilities", "neither a truth nor 'independent'",
-                            expected="True, False or 'independent'", got=repr(told)[:60],
-                            remedy="Leave it out where the output is logits")  # fmt: skip
+    if not _is_usable(told):
+        raise ArgumentError(
+            f"{where}, probabilities",
+            "neither a truth nor 'independent'",
+            expected="True, False or 'independent'",
+            got=repr(told)[:60],
+            remedy="Leave it out where the output is logits",
+        )
     is_other = told == "independent" and meaning.kind is NumberKind.PROBABILITIES
     if is_chance and told is not None and (is_other or not told):
         raise ArgumentError(f"{where}, probabilities", f"the graph makes output {name!r} probabilities", expected=True,

@@ -32,6 +32,7 @@ from loom.tensor.selecting.outside import IndexLimits
 if TYPE_CHECKING:
     from loom.importers.recordings import GraphPass
     from loom.nn.base.locks import Lock
+    from loom.nn.spec import Snapshot
     from loom.nn.train.loop.history import History
     from loom.nn.train.optimizers import Optimizer
     from loom.nn.train.schedules import Schedule
@@ -91,16 +92,6 @@ def load(
     import loom.onnx.operators  # pyright: ignore[reportUnusedImport] - enters the operators  # noqa: F401
 
     return OnnxModel(read_model(source), None if on is None else device_of(on), trained)
-
-
-def _restore(
-    data: bytes, device: str | None, trained: Sequence[str] | None, known: Sequence[str] | None, snapshot: Any
-) -> OnnxModel:
-    """Return a copied model; ``known``: its parameters, if somebody has asked for them."""
-    made = load(data, on=device, trained=trained if known is None else known)
-    if snapshot is not None:
-        made._trainee().training = snapshot
-    return made
 
 
 class OnnxModel:
@@ -222,13 +213,28 @@ class OnnxModel:
         changed = {} if self._weights is None else self.weights()
         return with_weights(self._read, self._nodes, self._initializers | changed)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    @classmethod
+    def _restore(
+        cls,
+        data: bytes,
+        device: str | None,
+        trained: Sequence[str] | None,
+        known: Sequence[str] | None,
+        snapshot: Snapshot | None,
+    ) -> OnnxModel:
+        """Return a copied model; ``known``: its parameters, if somebody has asked for them."""
+        made = load(data, on=device, trained=trained if known is None else known)
+        if snapshot is not None:
+            made._trainee().training = snapshot
+        return made
+
+    def __reduce__(self) -> tuple[object, ...]:
         """Have ``pickle`` and ``copy`` make a model of its own: what ``save`` writes, and where training stopped."""
         with self.lock:
             trained = None if self._weights is None else tuple(self._weights.parameters)
             snapshot = None if self._training is None else self._training.training
             device = None if self._device is None else self._device.name
-            return _restore, (self._encode(), device, self._trained, trained, snapshot)
+            return self._restore, (self._encode(), device, self._trained, trained, snapshot)
 
     # recording
 

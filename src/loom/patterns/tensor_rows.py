@@ -196,7 +196,7 @@ def under_own_name(where: str) -> Callable[[_Function], _Function]:
     """Have a function tell errors of the pattern that it stands for by its own name, ``where``."""
 
     def wrap(function: _Function) -> _Function:
-        def call(*args: Any, **named: Any) -> Any:
+        def call(*args: object, **named: object) -> object:
             try:
                 return function(*args, **named)
             except RENAMED as error:

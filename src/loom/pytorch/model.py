@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Collection, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from loom.core.arrays import Array
 from loom.core.conversions import show
 from loom.core.dlpack import require_no_gradient
 from loom.core.errors import ArgumentError, DTypeError, near_matches
+from loom.core.given import is_mapping
 from loom.core.late.dataclass import dataclass
 from loom.importers.ports import ArrayInfo
 from loom.importers.recordings import GraphPass
@@ -65,9 +67,7 @@ class Imported:
 
 def _restore(data: bytes, device: str) -> TorchModel:
     """Return a copied model."""
-    from loom.pytorch.loading import load
-
-    return load(data, on=device)
+    return import_module("loom.pytorch.loading").load(data, on=device)  # which makes models, and so stands above
 
 
 class TorchModel(TrainableGraph):
@@ -103,7 +103,7 @@ class TorchModel(TrainableGraph):
         made = ", ".join(f"{o.name}: {o.shape}" for o in self.outputs)
         return f"<loom.TorchModel: {shapes} to {made}, {count} weights, on {self.device.name}>"
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Have ``pickle`` and ``copy`` make a model of its own by what ``save`` writes."""
         with self.lock:
             return _restore, (encode_model(self).whole(), self.device.name)
@@ -186,6 +186,14 @@ class TorchModel(TrainableGraph):
         where = "from_torch.load_state_dict"
         if isinstance(weights, (str, os.PathLike)):
             weights = read_state_dict(weights)
+        if not is_mapping(weights):
+            raise DTypeError(
+                where,
+                "not weights",
+                expected="arrays by name, or a file of them",
+                got=type(weights).__name__,
+                remedy="Pass module.state_dict()",
+            )
         known = set(self.imported.order)
         unknown = [n for n in weights if n not in known]
         missing = [n for n in self.imported.order if n not in weights]

@@ -62,8 +62,8 @@ class HeldWeights:
             weights: Arrays by the names of ``weights()``; those of bf16 may be its 16 bits, as uint16.
 
         Raises:
-            ArgumentError: Names are missing or unknown; a number that the dtype lacks.
-            DTypeError: Not numbers.
+            ArgumentError: Names are missing or unknown.
+            DTypeError: Not numbers, or one that the dtype lacks.
             ShapeError: An array of another shape.
             StateError: A weight is kept quantised.
         """

@@ -17,7 +17,7 @@ import numpy as np
 from loom.core.errors import ArgumentError, FileError, near_matches
 from loom.core.given import is_mapping
 from loom.formats.file_writes import path_to_write, write_file
-from loom.formats.json_text import DIGEST, base64_bytes, base64_text, brief, document_digest, load_json
+from loom.formats.json_text import DIGEST, JsonObject, base64_bytes, base64_text, brief, document_digest, load_json
 from loom.formats.whole_files import file_bytes
 from loom.nn.integer.model import NO_PEAK, IntegerModel
 from loom.nn.integer.record import BITS
@@ -88,18 +88,27 @@ def _read(source: Any) -> dict[str, Any]:
     known = ("format", *_KEYS, *_LATER)
     for key in found:
         if key not in known:
-            raise ArgumentError(_WHERE, f"unknown key {brief(key)}", expected=", ".join(known), got=brief(key),
-                                remedy=near_matches(key[:100], known) or "Take it out")  # fmt: skip
+            raise ArgumentError(
+                _WHERE,
+                f"unknown key {brief(key)}",
+                expected=", ".join(known),
+                got=brief(key),
+                remedy=near_matches(key[:100], known) or "Take it out",
+            )
     return found
 
 
-def _require_whole(document: dict[str, Any]) -> None:
+def _require_whole(document: JsonObject) -> None:
     """See that a document has the digest that it tells."""
     if DIGEST in document and document[DIGEST] != (found := document_digest(document)):
         wanted = f"SHA-256 {brief(document[DIGEST])}"
-        raise ArgumentError(_WHERE, "the file is damaged, or was changed", expected=wanted, got=found,
-                            remedy=f"Get it again; if it was changed on purpose, take out {DIGEST!r}",
-                            )  # fmt: skip
+        raise ArgumentError(
+            _WHERE,
+            "the file is damaged, or was changed",
+            expected=wanted,
+            got=found,
+            remedy=f"Get it again; if it was changed on purpose, take out {DIGEST!r}",
+        )
 
 
 def _numbers(value: Any, what: str, names: Any, least: int = -_MOST_STATE_EXPONENT,

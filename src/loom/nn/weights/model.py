@@ -34,7 +34,7 @@ _MOST_PROGRAMS = 8
 """Batch sizes whose programs are kept."""
 
 
-def require_weights(weights: object, spec: NetworkSpec) -> dict[str, Any]:
+def require_weights(weights: object, spec: NetworkSpec) -> dict[str, object]:
     """Return what of weights to begin with nobody has looked at: arrays of callers.
 
     DTypeError and ArgumentError for what is no mapping by names of a network.
@@ -61,11 +61,11 @@ def require_weights(weights: object, spec: NetworkSpec) -> dict[str, Any]:
     return {name: a for name, a in weights.items() if not isinstance(a, Tensor | QuantizedTensor)}
 
 
-class KnownWeights(Mapping[str, Any]):
+class KnownWeights(Mapping[str, object]):
     """Weights of a checkpoint or of a network there is: their bits are taken as they are, NaN and all."""
 
 
-class NetworkWeights(dict[str, Any], KnownWeights):
+class NetworkWeights(dict[str, object], KnownWeights):
     """Those of a network there is, or some of them."""
 
 

@@ -72,7 +72,7 @@ def gpu_map(
 def map_elements(
     where: str, operation: str | FunctionType, given: Sequence[Any], out: Any, on: str | Device | None,
     offer: Callable[[RecordedFunction], None] | None = None,
-) -> Any:  # fmt: skip
+) -> object:  # fmt: skip
     """Return an operation applied to every element of operands, as ``gpu_map``.
 
     ``where``: its name in errors; ``offer``: as of ``answer``.

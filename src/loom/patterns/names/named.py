@@ -42,8 +42,13 @@ __all__ = [
 
 def _cumsum(x: Tensor) -> Tensor:
     if x.ndim > 1:
-        raise ArgumentError("gpu_cumsum", "no axis to sum along", expected="one dimension", got=f"shape {x.shape}",
-                            remedy="Use gpu_scan(data, axis=...), or flatten the array")  # fmt: skip
+        raise ArgumentError(
+            "gpu_cumsum",
+            "no axis to sum along",
+            expected="one dimension",
+            got=f"shape {x.shape}",
+            remedy="Use gpu_scan(data, axis=...), or flatten the array",
+        )
     return scan(x)
 
 

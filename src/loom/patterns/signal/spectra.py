@@ -49,7 +49,7 @@ def detrend(data: Any, kind: str = "linear", *, on: str | Device | None = None) 
     return as_given(data, _detrend(x, kind, on))
 
 
-def _require_trend(where: str, kind: Any) -> None:
+def _require_trend(where: str, kind: object) -> None:
     if not isinstance(kind, str) or kind not in _TRENDS:
         raise ArgumentError(where, f"no trend is called {kind!r}", remedy=near_matches(str(kind), _TRENDS))
 

@@ -116,11 +116,12 @@ def kaiser(n: int, beta: float, *, periodic: bool = False, dtype: DType = f32) -
     return make_window("signal.kaiser", "kaiser", n, periodic=periodic, beta=beta, dtype=dtype)
 
 
-def _beta(where: str, beta: Any) -> float:
+def _beta(where: str, beta: object) -> float:
     found = real(beta, f"{where}, beta")
     if not 0.0 <= found <= _LARGEST_BETA:
-        raise ArgumentError(f"{where}, beta", "out of range", expected=f"0 to {_LARGEST_BETA:g}", got=beta,
-                            remedy="Stay within it")  # fmt: skip
+        raise ArgumentError(
+            f"{where}, beta", "out of range", expected=f"0 to {_LARGEST_BETA:g}", got=beta, remedy="Stay within it"
+        )
     return float(found)
 
 
@@ -137,9 +138,15 @@ def window(name: str, n: int, *, periodic: bool = False, beta: float | None = No
 
 
 def make_window(
-    where: str, name: str, n: int, argument: str = "name", *, periodic: bool = False, beta: float | None = None,
+    where: str,
+    name: str,
+    n: int,
+    argument: str = "name",
+    *,
+    periodic: bool = False,
+    beta: float | None = None,
     dtype: DType = f32,
-) -> Floats:  # fmt: skip
+) -> Floats:
     """Return a window as ``window`` does; errors name ``where``, and ``argument`` if there is no such window."""
     if not isinstance(name, str) or name not in _NAMES:
         raise ArgumentError(
