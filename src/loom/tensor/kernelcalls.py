@@ -91,7 +91,7 @@ def _record(node: Node, draft: Draft, operands: Sequence[BufferView], out: Any) 
     draft.dispatch(kernel, buffers, params, call.groups, shapes)
 
 
-CALL = TensorOp("kernel", NodeKind.KERNEL, record=_record)
+CALL = TensorOp("kernel", NodeKind.KERNEL, record=_record, runs_users=True)
 
 
 class _Shaped:

@@ -76,7 +76,7 @@ def _record_alone(node: Node, draft: Draft, operands: Sequence[BufferView], out:
         draft.dispatch(kernel, buffers, [node.size, *scalars], map_groups(kernel, node.size))
 
 
-MAP_ALONE = TensorOp("map", NodeKind.KERNEL, record=_record_alone)
+MAP_ALONE = TensorOp("map", NodeKind.KERNEL, record=_record_alone, runs_users=True)
 """A function in a kernel of its own; the order of its operands is that of the kernel's buffers, then its numbers."""
 
 
@@ -100,7 +100,7 @@ def _function_op(function: FunctionType, kernel: Any) -> TensorOp | None:
             return None
         if len(_functions) >= _MOST_KEPT:
             _functions.clear()
-        found = _functions[meaning] = TensorOp(function.__name__, NodeKind.MAP, operation=kept)  # type: ignore[arg-type]
+        found = _functions[meaning] = TensorOp(function.__name__, NodeKind.MAP, operation=kept, runs_users=True)  # type: ignore[arg-type]
     return found
 
 

@@ -73,6 +73,8 @@ class TensorOp:
     """True of what a vendor's library computes, of whose bits nothing is promised."""
     takes_complex: bool = False
     """True of what has complex operands or results itself."""
+    runs_users: bool = False
+    """True of what runs a function of the user's, whose loops may be of any length."""
     unfold: Callable[[Any], None] | None = None
     """Of a composite (``composite``): lets a node be what it is made of."""
 

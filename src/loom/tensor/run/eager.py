@@ -160,7 +160,8 @@ def _run_one(wanted: Sequence[Any], results: Sequence[Storage], where: Device) -
         is_ours = is_ours and _is_ours(each)
     kept = keep(tuple(key), where, lambda: prepare(work_of(ends, where)[1], ends, where))
     _start(kept, [*memory, *results], [bits for bits, _ in words], is_ours=is_ours)
-    if is_ours and not words and len(ends) == 1 and op.unfold is None and all(n.nbytes < releasing.LEAST_NBYTES for n in read):
+    is_plain = len(ends) == 1 and op.unfold is None and not (words or op.runs_users)
+    if is_plain and is_ours and all(n.nbytes < releasing.LEAST_NBYTES for n in read):
         if kept.admission.is_due():
             _offer(base, where, kept)
     return read

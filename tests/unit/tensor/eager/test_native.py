@@ -162,6 +162,19 @@ def test_what_an_evaluation_depends_on_sends_it_through_python(slow: _Slow, monk
     assert slow.of(call) == 0
 
 
+def _spin(v: Any) -> Any:
+    total = v
+    for _ in range(loom.i32(v)):
+        total = total * 2.0
+    return total
+
+
+def test_functions_of_users_whose_loops_may_be_long_can_be_interrupted(slow: _Slow) -> None:
+    x = tensor.array(np.full(64, 3, np.float32), on="cpu")
+    assert slow.of(lambda: [loom.gpu_map(x, _spin).evaluate()]) == 10
+    assert loom.gpu_map(x, _spin).tolist() == [24] * 64
+
+
 def test_derivatives_go_through_what_was_evaluated(slow: _Slow) -> None:
     x, y = (tensor.array(np.arange(1, 65, dtype=np.float32), on="cpu") for _ in range(2))
     assert slow.of(lambda: [(x * y).evaluate()]) == 0
