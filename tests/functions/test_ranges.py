@@ -81,7 +81,10 @@ _CASES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], tuple[float,
     "i1": (special.i1, partial(_whole, 1), (-inf, inf), 14),
     "i0e": (special.i0e, partial(_scaled, 0), (-inf, inf), 12),
     "i1e": (special.i1e, partial(_scaled, 1), (-inf, inf), 12),
-    **{f"polygamma {n}": (partial(special.polygamma, n), partial(mp.polygamma, n), (0, inf), 8) for n in (1, 2, 3)},
+    **{
+        f"polygamma {n}": (partial(special.polygamma, n), lambda x, n=n: mp.polygamma(n, x), (0, inf), 8)
+        for n in (1, 2, 3)
+    },
 }
 """The function, mpmath's, where it has a bar, and the bar of f32."""
 _NEAR_A_ROOT = {"digamma": (1, 3)}

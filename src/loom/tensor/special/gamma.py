@@ -101,7 +101,7 @@ def _of_positive(x: Any, order: int) -> Any:
     scale = math.factorial(order) * (-1.0) ** (order + 1)
     total: Any = 0
     for k in reversed(range(shift)):
-        total = _scaled_power(1 / (x + k), s, scale) + total
+        total = _power_times(1 / (x + k), s, scale) + total
     z = x + shift
     inverse = 1 / z
     w = inverse * inverse
@@ -110,13 +110,13 @@ def _of_positive(x: Any, order: int) -> Any:
     for j in range(count):
         terms.append(float(_BERNOULLI[j] * factor))
         factor = factor * (s + 2 * j + 1) * (s + 2 * j + 2) / ((2 * j + 3) * (2 * j + 4))
-    base = _scaled_power(inverse, s - 1, scale)
+    base = _power_times(inverse, s - 1, scale)
     tail = base * (1 / order + inverse * (0.5 + inverse * horner(w, terms)))
     found = total + tail
     return where(apply("eq", x, math.inf), math.copysign(0, scale), found)
 
 
-def _scaled_power(x: Any, n: int, scale: float) -> Any:
+def _power_times(x: Tensor, n: int, scale: float) -> Tensor:
     """Return ``scale`` times a power, in halves: neither leaves the numbers where the product does not."""
     first = _power(x, n - n // 2) * scale
     return first * _power(x, n // 2) if n > 1 else first
