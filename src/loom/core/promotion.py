@@ -17,7 +17,10 @@ from loom.core.dtype import SCALARS, DType, bool_, c64, complex_of, f32, i64, u6
 from loom.core.errors import DTypeError
 from loom.core.given import is_scalar
 
-__all__ = ["as_float", "default_dtype", "is_number", "promote"]
+__all__ = ["NO_INTEGER_TYPE", "as_float", "default_dtype", "is_number", "promote"]
+
+NO_INTEGER_TYPE = "no integer type holds all numbers of both"
+"""How the error of two integer types that do not meet begins."""
 
 _LEVELS = {"bool": 0, "unsigned": 1, "signed": 1, "float": 2, "complex": 3}
 _PYTHON: dict[type, int] = {bool: 0, int: 1, float: 2, complex: 3}
@@ -92,7 +95,7 @@ def _join(where: str, a: DType, b: DType) -> DType:
         signed, unsigned = (a, b) if a.is_signed else (b, a)
         if unsigned == u64:
             raise DTypeError(
-                where, "no integer type holds all numbers of both", expected="u64 alone, or signed integers",
+                where, NO_INTEGER_TYPE, expected="u64 alone, or signed integers",
                 got=f"{a} and {b}", remedy="Convert one with astype, u64 to i64 for example",
             )  # fmt: skip
         return SCALARS[f"i{max(signed.bits, 2 * unsigned.bits)}"]

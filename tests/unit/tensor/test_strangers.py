@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import loom
 from loom import tensor
 from loom.core.errors import ArgumentError, DTypeError
+from loom.kernels.maps.nest import ELEMENTWISE
 
 
 def test_updates_of_several_threads_are_all_there() -> None:
@@ -74,6 +76,19 @@ def test_select_says_what_to_use() -> None:
     x = tensor.array([1.0])
     with pytest.raises(ArgumentError, match=r"Use tensor.where\(condition, a, b\)"):
         x.map("select", 1.0, 2.0)
+
+
+def test_relu_is_no_operation_by_name_and_says_what_to_use() -> None:
+    assert "relu" not in tensor.OPERATIONS
+    with pytest.raises(ArgumentError, match=r"\[tensor.map\] no operation is called 'relu'. Use x.relu\(\)"):
+        tensor.array([-1.0, 2.0]).map("relu")
+    with pytest.raises(ArgumentError, match=r"\[gpu_map\] no operation is called 'relu'. Use tensor.relu"):
+        loom.gpu_map([-1.0, 2.0], "relu")
+    assert tensor.relu(tensor.array([-1.0, 2.0])).tolist() == [0.0, 2.0]
+
+
+def test_every_operation_is_taken_by_both_doors() -> None:
+    assert set(tensor.OPERATIONS) == set(ELEMENTWISE)
 
 
 def _step(rng: np.random.Generator, x: Any, y: Any, t: Any) -> Any:

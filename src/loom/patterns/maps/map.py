@@ -22,6 +22,7 @@ from loom.core.conversions import host_type, show, widen
 from loom.core.dtype import DType, of_numpy
 from loom.core.errors import ArgumentError, DTypeError, LoomError, ShapeError, near_matches
 from loom.core.late.dataclass import dataclass
+from loom.core.promotion import NO_INTEGER_TYPE
 from loom.core.tracebacks import brief
 from loom.ir.frontend.elementary import Elementary
 from loom.ir.frontend.intrinsics import INTRINSICS
@@ -108,7 +109,8 @@ def _refuse(where: str, error: Exception, operation: str, given: Sequence[Any], 
     try:
         return apply(where, operation, given, on=on)
     except LoomError as own:
-        raise own if type(own) is type(error) or type(error) is TypeError else error from None
+        met = isinstance(error, DTypeError) and error.what == NO_INTEGER_TYPE  # kernels ask for one type, tensors join
+        raise own if not met and type(error) in (type(own), TypeError) else error from None
 
 
 @cache
@@ -260,7 +262,8 @@ def as_operation(op: Any, where: str = "gpu_map") -> str | FunctionType:
         return INTRINSICS[op]
     if isinstance(op, str):
         if op not in ELEMENTWISE:
-            raise ArgumentError(where, f"no operation is called {op!r}", remedy=near_matches(op, list(ELEMENTWISE)))
+            remedy = f"Use tensor.{op}" if op in tensor.__all__ else near_matches(op, list(ELEMENTWISE))
+            raise ArgumentError(where, f"no operation is called {op!r}", remedy=remedy)
     elif not isinstance(op, FunctionType) or op in INTRINSICS:
         name = getattr(op, "__name__", None) or getattr(getattr(op, "func", None), "__name__", "")
         known = "abs" if name == "absolute" else name

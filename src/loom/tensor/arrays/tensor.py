@@ -458,10 +458,10 @@ def _require_known(operation: str) -> str:
     if isinstance(operation, str) and operation == "select":
         raise ArgumentError("tensor.map", "select has a condition, which is no operand", expected="another operation",
                             got="select", remedy="Use tensor.where(condition, a, b)")  # fmt: skip
-    if not isinstance(operation, str) or operation not in maps.MAPS:
-        raise ArgumentError(
-            "tensor.map", f"no operation is called {operation!r}", remedy=near_matches(operation, list(maps.MAPS))
-        )
+    if not isinstance(operation, str) or operation not in maps.OPERATIONS:
+        is_relu = isinstance(operation, str) and operation == "relu"
+        remedy = "Use x.relu()" if is_relu else near_matches(operation, list(maps.OPERATIONS))
+        raise ArgumentError("tensor.map", f"no operation is called {operation!r}", remedy=remedy)
     return operation
 
 

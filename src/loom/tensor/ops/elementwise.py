@@ -93,7 +93,7 @@ MAPS: dict[str, TensorOp] = {
 }
 MAPS["relu"] = TensorOp("relu", NodeKind.MAP, operation="max")
 """All operations by name. Relu is one: its derivative is known from its result, so that its operand is not kept."""
-OPERATIONS = tuple(name for name in MAPS if name != "select")
+OPERATIONS = tuple(name for name in MAPS if name not in ("select", "relu"))
 """Every operation and elementary function that ``Tensor.map`` takes by name."""
 _OF_FLOATS = frozenset(
     (*FUNCTIONS, *(n for n in EXACT if n != "ipow"), *(n for n in _OPERATIONS if OPS[n].accepts is Accepts.FLOAT))

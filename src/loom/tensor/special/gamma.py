@@ -98,9 +98,10 @@ def _of_positive(x: Any, order: int) -> Any:
     """Return (-1)^(n + 1) n! times the sum of (x + k)^-(n + 1) for x above 0."""
     s = order + 1
     shift, count = (12, 10) if is_double(x) else (6, 5)
+    scale = math.factorial(order) * (-1.0) ** (order + 1)
     total: Any = 0
     for k in reversed(range(shift)):
-        total = _power(1 / (x + k), s) + total
+        total = _power_times(1 / (x + k), s, scale) + total
     z = x + shift
     inverse = 1 / z
     w = inverse * inverse
@@ -109,11 +110,16 @@ def _of_positive(x: Any, order: int) -> Any:
     for j in range(count):
         terms.append(float(_BERNOULLI[j] * factor))
         factor = factor * (s + 2 * j + 1) * (s + 2 * j + 2) / ((2 * j + 3) * (2 * j + 4))
-    base = _power(inverse, s - 1)
+    base = _power_times(inverse, s - 1, scale)
     tail = base * (1 / order + inverse * (0.5 + inverse * horner(w, terms)))
     found = total + tail
-    scale = math.factorial(order) * (-1.0) ** (order + 1)
-    return where(apply("eq", x, math.inf), 0, found) * scale
+    return where(apply("eq", x, math.inf), math.copysign(0, scale), found)
+
+
+def _power_times(x: Tensor, n: int, scale: float) -> Tensor:
+    """Return ``scale`` times a power, in halves: neither leaves the numbers where the product does not."""
+    first = _power(x, n - n // 2) * scale
+    return first * _power(x, n // 2) if n > 1 else first
 
 
 def _power(x: Any, n: int) -> Any:

@@ -70,7 +70,7 @@ def _log_ndtr(x: Any) -> Any:
     return where(far, below, where(positive, apply("log1p", -chance), apply("log", chance)))
 
 
-def _log_far(x: Any, series: Any) -> Any:
+def _log_far(x: Tensor, series: Tensor) -> Tensor:
     """Return the logarithm of ndtr(x), far below 0; half of x squared may be a number where the square is none."""
     return x * -0.5 * x - (apply("log", -x) + _HALF_LOG_TWO_PI) + apply("log", series)
 
@@ -114,7 +114,7 @@ def _quantile(q: Any) -> Any:
     return x
 
 
-def _quantile_of_subnormal(q: Any) -> Any:
+def _quantile_of_subnormal(q: Tensor) -> Tensor:
     """Return it for q below the least normal number, where ndtr has few digits and its logarithm all."""
     log = apply("log", where((q > 0) & (q < _normal(q)), q, _normal(q)))
     x = _first_quantile(log)
@@ -124,13 +124,13 @@ def _quantile_of_subnormal(q: Any) -> Any:
     return x
 
 
-def _first_quantile(log: Any) -> Any:
+def _first_quantile(log: Tensor) -> Tensor:
     """Return the number that a normal one is above with a probability of this logarithm, to 4.5e-4."""
     t = apply("sqrt", log * -2)
     return t - horner(t, _ABOVE) / horner(t, _BELOW)
 
 
-def _normal(x: Any) -> float:
+def _normal(x: Tensor) -> float:
     """Return the least normal number of a tensor's type."""
     return 2.0**-1022 if is_double(x) else 2.0**-126
 

@@ -27,7 +27,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-_ALL_WHOLE = {bf16: 2.0**8, f16: 2.0**11, f32: 2.0**24, f64: 2.0**53}
+_ALL_WHOLE: dict[DType, float] = {bf16: 2.0**8, f16: 2.0**11, f32: 2.0**24, f64: 2.0**53}
 """From where on numbers of a type are whole."""
 
 
@@ -136,7 +136,7 @@ def floor_divide(x1: Any, x2: Any, /) -> Any:
     return where(is_plain, apply("copysign", _whole_size(a, b, quotient), quotient), quotient)
 
 
-def _whole_size(a: Any, b: Any, quotient: Any) -> Any:
+def _whole_size(a: Node, b: Node, quotient: Node) -> Node:
     """Return the size of the floor of a / b, of floats: the rounded quotient's, put right by what is left exactly.
 
     The size of a / b and the whole number next to its rounding are less than 1 apart. So one is below the other as

@@ -69,6 +69,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[LoomError], str]] = {
         lambda: gpu_map(I32, _add, F32), DTypeError,
         "[gpu_map, argument 1] operands of different types: expected int32, got float32. Convert one.",
     ),
+    "integers that no type holds": (
+        lambda: gpu_map(np.array([1]), "add", np.array([1], np.uint64)), DTypeError,
+        "[gpu_map] no integer type holds all numbers of both: expected u64 alone, or signed integers, got i64 and u64. "
+        "Convert one with astype, u64 to i64 for example.",
+    ),
     "other shape": (
         lambda: gpu_map(F32, lambda x, a, y: x + a + y, 1, np.ones((2, 1), np.float32)), ShapeError,
         "[gpu_map, argument 2] operands of different shapes: expected (2,), got (2, 1). Match the shape of data.",
