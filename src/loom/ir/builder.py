@@ -76,6 +76,8 @@ class Builder:
         """Whether a lane's number or a length is taken for a signed number of its width."""
         self.index_params: set[Param] = set()
         self.differences: set[Instr] = set()
+        self.mixed: set[Instr] = set()
+        """Indexes whose bits were mixed, as by hashes: plain numbers without a sign from there on."""
         """Differences of unsigned numbers that a user wrote."""
         self._root = Block()
         self._blocks = [self._root]

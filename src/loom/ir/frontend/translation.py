@@ -71,7 +71,7 @@ def _translate(function: KernelFunction, retyped: dict[Any, DType]) -> Kernel:
     _declare(function, builder, translator, parameters)
     translator.body(source.body)
     trusted, guarantee, order = function.options
-    return refuse_unsigned(builder.finish(trusted=trusted, guarantee=guarantee, order=order))
+    return refuse_unsigned(builder.finish(trusted=trusted, guarantee=guarantee, order=order), builder.mixed)
 
 
 def _parameters(function: KernelFunction, builder: Builder) -> list[str]:

@@ -82,7 +82,7 @@ class NestWriter:
         """Return what was written, with ``own`` arrays; trusted where no function of a user's indexes anything."""
         from loom.ir.frontend.unsigned import refuse_unsigned  # only where a kernel is translated
 
-        kernel = refuse_unsigned(self.b.finish())
+        kernel = refuse_unsigned(self.b.finish(), self.b.mixed)
         asks = (s for s in walk(kernel.body) if isinstance(s, Instr) and s.name == "within")
         trusted = len(self.b.arrays) == own and not self.b.tables and next(asks, None) is None
         return verify(replace(kernel, trusted=trusted))

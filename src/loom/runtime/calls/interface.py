@@ -24,7 +24,7 @@ from loom.ir.passes.limit import limit
 from loom.ir.verified import VerifiedKernel
 from loom.runtime.calls.knownlengths import Lengths, Settled
 from loom.runtime.chain.arguments import bound_shape, encode_params, verified_kernel
-from loom.runtime.chain.extents import groups_for, groups_of_call, lanes_along, lanes_to_limit, sizes_for
+from loom.runtime.chain.extents import groups_for, groups_of_call, lanes_along, lanes_to_limit, runs_whole, sizes_for
 
 if TYPE_CHECKING:
     from loom.runtime.calls.trials import CallTrial, Trials
@@ -251,7 +251,7 @@ def form_of(
     groups, inside = (*groups, 1, 1)[:3], interface.inside
     if limit is None:
         settled = inside.standing(elements, words, groups)
-        limit = None if settled.is_inside else spare
+        limit = None if settled.is_inside or runs_whole(kernel) else spare
         if limit is None or not inside.gains(interface.limited, elements, words, groups, limit):
             return CallForm(interface, None, groups, settled, interface.trials.trial(elements, groups))
     other = interface.limited()
