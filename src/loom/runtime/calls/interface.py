@@ -245,13 +245,13 @@ def form_of(
     """Return how a call is run; lanes that only index outside are left out, where groups are not whole."""
     kernel, where = interface.kernel, interface.where
     limit = lanes_to_limit(kernel, lanes, elements, words, where)
-    spare = None if lanes is None else lanes_along(lanes, where)
+    spare = None if lanes is None or runs_whole(kernel) else lanes_along(lanes, where)
     if groups is None:
         groups, spare = sizes_for(kernel, elements, words, where)
     groups, inside = (*groups, 1, 1)[:3], interface.inside
     if limit is None:
         settled = inside.standing(elements, words, groups)
-        limit = None if settled.is_inside or runs_whole(kernel) else spare
+        limit = None if settled.is_inside else spare
         if limit is None or not inside.gains(interface.limited, elements, words, groups, limit):
             return CallForm(interface, None, groups, settled, interface.trials.trial(elements, groups))
     other = interface.limited()

@@ -69,7 +69,7 @@ class Lengths:
     ) -> bool:
         """Tell whether fewer accesses may be outside if no more than ``lanes`` run."""
         extents = zip(lanes, groups, self.kernel.workgroup, strict=True)
-        if all(n >= g * e for n, g, e in extents):
+        if all(n >= g * e for n, g, e in extents) or self.kernel.has_barrier:
             return False
         key = ("gains", groups, lanes, *elements, *(words[n] for n in self.deciding))
         found = self._known.get(key)

@@ -68,7 +68,7 @@ def sizes_for(
             lanes = reach.lanes(_values(kernel, params[0]), _lengths(kernel, elements), written=True)
         except reaching.WrapsAround:
             return groups, None
-    elif _by_axes(reach):
+    elif _by_axes(reach) and not reach.is_whole:
         lanes = _measure(kernel, elements, params, where, lambda _kernel, lanes: tuple(lanes))
     else:
         return groups, None
