@@ -287,7 +287,9 @@ class Translator(Names):
         self.no_else(node)
         loop = self.builder.while_()
         with self.builder.into(loop.test):
+            self.frame.loops += 1  # what a function that is asked declares is declared each turn
             test = self.expressions.condition(node.test)
+            self.frame.loops -= 1
             loop.condition = self.typing.as_value(test)
         with self.builder.into(loop.body):
             self.translate_loop(node.body)
