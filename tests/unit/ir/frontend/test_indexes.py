@@ -733,6 +733,39 @@ def test_a_check_tells_of_unsigned_differences_that_wrap(
     assert caught.value.lane == 0
 
 
+@kernel
+def thirds(x: In[u32], z: In[u32], at: In[u32], y: Out[u32]):
+    i = loom.global_id()
+    if i < len(at):
+        y[i] = (x[at[i]] - z[i]) // 3
+
+
+@kernel
+def thirds_of_bytes(x: In[u8], z: In[u8], at: In[u32], y: Out[u8]):
+    i = loom.global_id()
+    if i < len(at):
+        y[i] = ((x[at[i]] - z[i]) | 0) // 3
+
+
+def test_a_difference_wraps_alike_in_every_call(on: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first call was one that tells of indexes, and told of differences too; later ones of the same data wrapped."""
+    x, z, at = np.arange(5, dtype=np.uint32), np.full(5, 2, np.uint32), np.arange(5, dtype=np.uint32)
+    expected = ((x - z) // 3).tolist()
+    assert thirds(x, z, at, out=5, on=on).tolist() == expected
+    assert thirds(x, z, at, out=5, on=on).tolist() == expected
+    chain, y = loom.Chain(on), np.zeros(5, np.uint32)
+    chain.dispatch(thirds, [x, z, at, y])
+    chain.build().run()
+    assert y.tolist() == expected
+    monkeypatch.setenv("LOOM_CHECK", "1")
+    for _ in range(2):
+        with pytest.raises(OutOfBounds, match=r"divided: .* where it is meant to wrap, write \(a - b\) \| 0, its bits"):
+            thirds(x, z, at, out=5, on=on)
+    bytes_of = x.astype(np.uint8), z.astype(np.uint8)
+    wrapped = ((bytes_of[0] - bytes_of[1]) // 3).tolist()
+    assert thirds_of_bytes(*bytes_of, at, out=5, on=on).tolist() == wrapped  # the remedy, of any type
+
+
 def test_a_check_tells_of_no_difference_that_is_not_needed(on: str, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = wraps_unseen(X, n=0, on=on).tolist()
     with loom.debug():

@@ -76,7 +76,7 @@ class ArrayIndexes:
     def check(self, instr: Instr, memory: Memory, wide: Any) -> Any:
         """Return whether an index that all running lanes share is inside; the host is told of one that is not."""
         inside = self.inside(wide, memory)
-        if self.s.bounds is Bounds.REPORTED:
+        if self.s.bounds.reports:
             with self.s.branch(self.b.not_(inside), "outside"):
                 self.messages.out_of_bounds(instr, memory, self.v.splat(wide), self.s.mask)
         return inside

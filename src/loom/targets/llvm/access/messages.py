@@ -47,7 +47,7 @@ class Messages:
 
     def out_of_bounds(self, instr: Instr, memory: Memory, index: Any, outside: Any) -> None:
         """Send index and length for every lane of ``outside`` (None: all), if they are wanted."""
-        if self.s.bounds is not Bounds.REPORTED:
+        if not self.s.bounds.reports:
             return
         about = (instr.op.name, memory.space.value)
         site = self.site(instr, "bounds", about, instr.args[:1], memory.name)

@@ -114,7 +114,7 @@ class Loops:
 
     def is_batched(self, s: For, step: Any) -> bool:
         """True for a GPU's loop of little but reads at places that were read: several turns wait for memory at once."""
-        if not self.s.machine.threads or self.s.bounds is Bounds.REPORTED or s.down or not self.is_one(step):
+        if not self.s.machine.threads or self.s.bounds.reports or s.down or not self.is_one(step):
             return False
         read: set[Instr] = set()
         found = False
