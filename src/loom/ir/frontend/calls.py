@@ -116,6 +116,8 @@ class Calls:
         """Translate a Python or elementary function of ``args`` in place."""
         if isinstance(fn, types.FunctionType):
             return self.inlining.inline(fn, args, {})
+        if fn.__name__ == "pow" and isinstance(args[0], Instr) and args[0].type.is_integer:
+            return self.numbers.power(args)  # as x ** n, of which integers have no other
         definition, values = self.define(fn, args)
         return self.inlining.inline(definition, values, {})
 

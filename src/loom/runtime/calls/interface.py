@@ -160,10 +160,11 @@ class Interface:
                 values[place] = param.default
         return values
 
-    def missing(self, names: Sequence[str], remedy: str) -> ArgumentError:
-        """Return what says that nothing was given for ``names``."""
+    def missing(self, names: Sequence[str], given: Sequence[str], remedy: str) -> ArgumentError:
+        """Return what says that nothing was given for ``names``, but for the parameters ``given``."""
         what = "nothing was given for " + ", ".join(map(repr, names))
-        return ArgumentError(self.where, what, expected=self.signature(), got="none", remedy=remedy)
+        return ArgumentError(self.where, what, expected=self.signature(),
+                             got=f"values of {', '.join(given)}" if given else "none", remedy=remedy)  # fmt: skip
 
     def signature(self) -> str:
         """Return the parameters as they are declared."""
@@ -183,6 +184,11 @@ class Interface:
         found: list[int] = []
         for place, param in self.params:
             value, dtype = values[place], param.dtype
+            if is_list(value) or isinstance(value, range):
+                raise ArgumentError(
+                    f"{self.where}, parameter {param.name!r}", "a list is given for a number", expected=f"one {dtype}",
+                    got=value, remedy="Give the number",
+                )  # fmt: skip
             kind = cast("type[Any]", type(value))
             if kind is float and dtype.name in _FLOATS:
                 numbers, bits = _FLOATS[dtype.name]

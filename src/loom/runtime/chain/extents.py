@@ -31,7 +31,16 @@ if TYPE_CHECKING:
 else:
     reaching = late("loom.ir.passes", "reach")
 
-__all__ = ["Array", "groups_for", "groups_of", "groups_of_call", "lanes_along", "lanes_to_limit", "runs_whole", "sizes_for"]
+__all__ = [
+    "Array",
+    "groups_for",
+    "groups_of",
+    "groups_of_call",
+    "lanes_along",
+    "lanes_to_limit",
+    "runs_whole",
+    "sizes_for",
+]
 
 Array = np.ndarray[Any, Any]
 
