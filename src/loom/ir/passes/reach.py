@@ -43,7 +43,7 @@ _MOST = 1 << 32
 _OPPOSITE = {"lt": "ge", "ge": "lt", "gt": "le", "le": "gt"}
 _LENGTH = OPS["length"]
 _LANES = frozenset(("global_id", "group_id", "local_id"))
-_ACCUMULATES = frozenset(("atomic_add", "atomic_xor", "atomic_exchange", "atomic_compare_exchange", "print"))
+_ACCUMULATES = frozenset(("atomic_add", "atomic_xor", "atomic_exchange", "atomic_compare_exchange"))
 """Effects that are others if a lane more has them, though all lanes do the same."""
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from types import FunctionType
 from typing import Any, cast
 
-from loom.core.dtype import DType, f32, u32
+from loom.core.dtype import DType, u32
 from loom.core.late.dataclass import dataclass
 from loom.ir.builder import Builder
 from loom.ir.frontend.base.values import Operand, describe

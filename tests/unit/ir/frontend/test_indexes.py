@@ -748,7 +748,7 @@ def thirds_of_bytes(x: In[u8], z: In[u8], at: In[u32], y: Out[u8]):
 
 
 def test_a_difference_wraps_alike_in_every_call(on: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first call was one that tells of indexes, and told of differences too; later ones of the same data wrapped."""
+    """The first call was one that tells of indexes, and told of differences too; later ones wrapped."""
     x, z, at = np.arange(5, dtype=np.uint32), np.full(5, 2, np.uint32), np.arange(5, dtype=np.uint32)
     expected = ((x - z) // 3).tolist()
     assert thirds(x, z, at, out=5, on=on).tolist() == expected

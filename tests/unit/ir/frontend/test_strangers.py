@@ -151,7 +151,8 @@ def test_powers_of_integers_and_bounds_beyond_32_bits(on: str) -> None:
             z[i] = total
 
     y, z = powers(np.array([-2, 3], np.int32), on=on)
-    assert y.tolist() == [-8, 27] and z.tolist() == [9000000003] * 2
+    assert y.tolist() == [-8, 27]
+    assert z.tolist() == [9000000003] * 2
 
 
 def test_the_remedy_for_a_sign_works(on: str) -> None:
@@ -186,7 +187,7 @@ def test_a_bool_times_a_float_and_a_text_say_what_to_write(on: str) -> None:
     def formatted(y: Out[f32]):
         i = loom.global_id()
         if i < len(y):
-            print("%d" % i)
+            print("%d" % i)  # noqa: UP031
 
     @loom.kernel
     def declared(y: Out[f32]):

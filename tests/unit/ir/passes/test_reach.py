@@ -371,7 +371,7 @@ def test_partial_sums_lose_no_element(kernel: Any, on: str) -> None:
     assert y.sum() == 1000
     y = np.zeros(256, np.uint32)
     kernel(x, y, groups=2, on=on)
-    assert y.sum() == 1000 and not y[128:].any()
+    assert y.sum() == y[:128].sum() == 1000
     y = np.zeros(128, np.uint32)
     kernel(x, y, lanes=100, on=on)  # of which the groups are whole
     assert y.sum() == 1000
@@ -422,11 +422,6 @@ def blind(y: InOut[u32]):
 
 
 @loom.kernel
-def blindly_told(y: InOut[u32]):
-    print("here")
-
-
-@loom.kernel
 def blindly_set(y: InOut[u32]):
     loom.atomic_max(y, 0, 7)
     y[1] = 3
@@ -436,8 +431,6 @@ def test_a_kernel_that_asks_for_no_lane_counts_none_by_itself(on: str) -> None:
     y = np.zeros(200, np.uint32)
     with pytest.raises(ArgumentError, match="what atomic_add gives depends on the number of lanes"):
         blind(y, on=on)
-    with pytest.raises(ArgumentError, match="what print gives depends on the number of lanes"):
-        blindly_told(y, on=on)
     blind(y, lanes=200, on=on)
     assert y[0] == 200
     blindly_set(y, on=on)  # whatever their number

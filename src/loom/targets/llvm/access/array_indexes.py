@@ -13,7 +13,6 @@ import llvmlite.ir as ll
 from loom.core.dtype import DType, i32, u8, u16, u32
 from loom.ir.constants import constant_value
 from loom.ir.kernel import Instr, Memory, Space
-from loom.targets.base import Bounds
 from loom.targets.llvm.access.messages import Messages
 from loom.targets.llvm.machine import PLACED_ELEMENTS
 from loom.targets.llvm.values.lanes import Lanes

@@ -11,7 +11,7 @@ from typing import Any
 
 from loom.core.dtype import DType, lookup, u64
 from loom.ir.kernel import Instr, Memory
-from loom.targets.base import LOG_HEADER_WORDS, LOG_WORDS_BEFORE_VALUES, Bounds, Site
+from loom.targets.base import LOG_HEADER_WORDS, LOG_WORDS_BEFORE_VALUES, Site
 from loom.targets.llvm.values.lanes import Lanes
 from loom.targets.llvm.values.state import State
 from loom.targets.llvm.values.types import I64

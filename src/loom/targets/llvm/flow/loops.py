@@ -12,7 +12,6 @@ from typing import Any
 import llvmlite.ir as ll
 
 from loom.ir.kernel import For, Instr, While
-from loom.targets.base import Bounds
 from loom.targets.llvm.flow.serial import SerialLoops
 from loom.targets.llvm.flow.vector_walk import OpenLoop, VectorWalk
 from loom.targets.llvm.values.lanes import Lanes
