@@ -51,7 +51,7 @@ class Proofs:
         self._known: dict[str, tuple[Proof, dict[_Key, bool]]] = {}
 
     def bounds(self, dispatch: Dispatch) -> Bounds | None:
-        """Return the bounds of a dispatch: INSIDE if it surely stays inside, if it is to tell, those for that; else None."""
+        """Return the bounds of a dispatch: INSIDE if it surely stays inside, those that tell if it is to; else None."""
         kernel = dispatch.kernel
         if dispatch.reports:
             return bounds_of(kernel, reports=True)
