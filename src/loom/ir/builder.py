@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.dtype import DType, bool_
+from loom.core.dtype import DType, bool_, f32, u32
 from loom.core.errors import KernelTypeError, VerifyError, near_matches
 from loom.core.fixed import Fixed
 from loom.core.numerics import Guarantee
@@ -76,6 +76,8 @@ class Builder:
         """Whether a lane's number or a length is taken for a signed number of its width."""
         self.index_params: set[Param] = set()
         self.differences: set[Instr] = set()
+        self.mixed: set[Instr] = set()
+        """Indexes whose bits were mixed, as by hashes: plain numbers without a sign from there on."""
         """Differences of unsigned numbers that a user wrote."""
         self._root = Block()
         self._blocks = [self._root]
@@ -118,6 +120,17 @@ class Builder:
         memory = Memory(self.unique(name), dtype, Space.PRIVATE, size, fixed=fixed)
         self._private.append(memory)
         return memory
+
+    def clear(self, memory: Memory) -> None:
+        """Append what makes all elements of a private array zero."""
+        dtype = memory.dtype
+        zero = self.const(0, f32 if dtype.storage_only else dtype.scalar)
+        if dtype.is_vector:
+            zero = self.emit("vector", *[zero] * dtype.lanes, dtype=zero.type.vector(dtype.lanes))
+        zero = self.emit("convert", zero, dtype=dtype) if dtype.storage_only else zero
+        turns = self.for_(self.const(0, u32), self.const(memory.size or 0, u32), self.const(1, u32))
+        with self.into(turns.body):
+            self.emit("store", turns.index, zero, memory=memory)
 
     def scratch(self, dtype: DType, size: int) -> tuple[Memory, bool]:
         """Return shared elements that functions of the workgroup use one after the other, at least ``size``.

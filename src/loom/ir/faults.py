@@ -57,7 +57,7 @@ def out_of_bounds(
             f"a difference of unsigned numbers goes below zero in lane {lane} and is {memory}",
             expected="a number of at least 0",
             got=f"{bound} - {index}",
-            remedy="Compute with i32(...); where it is meant to wrap, write (a - b) & 0xFFFFFFFF",
+            remedy="Compute with i32(...); where it is meant to wrap, write (a - b) | 0, its bits",
             lane=lane,
             memory="",
             index=bound - index,
@@ -71,6 +71,6 @@ def out_of_bounds(
     return make_fault(
         OutOfBounds, kernel, loc, f"{operation} outside {space} {memory!r} in lane {lane}",
         expected=f"an index from 0 to {bound - 1}" if bound else "no access, it has no elements",
-        got=index, remedy=f"Guard it, for example with: if i < {length}",
+        got=index, remedy=f"Guard it, for example with: if i {'>= 0' if index < 0 else f'< {length}'}",
         lane=lane, memory=memory, index=index, bound=bound,
     )  # fmt: skip

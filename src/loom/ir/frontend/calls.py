@@ -116,6 +116,8 @@ class Calls:
         """Translate a Python or elementary function of ``args`` in place."""
         if isinstance(fn, types.FunctionType):
             return self.inlining.inline(fn, args, {})
+        if fn.__name__ == "pow" and isinstance(args[0], Instr) and args[0].type.is_integer:
+            return self.numbers.power(args)  # as x ** n, of which integers have no other
         definition, values = self.define(fn, args)
         return self.inlining.inline(definition, values, {})
 
@@ -384,7 +386,15 @@ class Calls:
                 f"the size of a {space} array", "a number, or one for each axis", size, "Write 64 or (8, 8)"
             )
         words = info_of(kind).record.words if kind else 1
+        is_again = not self.typing.is_own() and any(frame.loops for frame in self.t.frames)
+        if is_again and space == "shared":
+            raise self.b.error(
+                "a shared array is declared in a loop", "one before the loop", f"loom.shared({dtype}, ...)",
+                "Declare it before the loop, and hand it to a function that uses it; it keeps what it holds",
+            )  # fmt: skip
         memory = declare(self.t.array_name, dtype, math.prod(int(n) for n in shape) * words, fixed=fixed)
+        if is_again:  # it starts as zero each time that a lane gets here
+            self.b.clear(memory)
         if kind is None and not is_tuple(size):
             return memory
         return AxesView(memory, tuple(Static(int(n)) for n in shape), kind)

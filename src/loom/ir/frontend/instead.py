@@ -29,7 +29,7 @@ _OTHER_NAMES = {
 """Names that Loom has for functions of ``math``, ``numpy`` and others."""
 _WRITTEN = {
     "hypot": "Write loom.sqrt(x * x + y * y)",
-    "sign": "Write loom.select(x < 0, -1, loom.select(x > 0, 1, 0))",
+    "sign": "Write T(x > 0) - T(x < 0), T the type of x, as f32(x > 0) - f32(x < 0)",
     "log10": "Write loom.log2(x) * 0.30102999566398120", "isclose": "Compare abs(x - y) with a bound",
     "radians": "Write x * (math.pi / 180)", "degrees": "Write x * (180 / math.pi)",
     "matmul": "Write the loop over k", "dot": "Add up in a loop", "exp10": "Write loom.exp2(x * 3.3219280948873623)",

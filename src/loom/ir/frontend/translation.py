@@ -71,7 +71,8 @@ def _translate(function: KernelFunction, retyped: dict[Any, DType]) -> Kernel:
     _declare(function, builder, translator, parameters)
     translator.body(source.body)
     trusted, guarantee, order = function.options
-    return refuse_unsigned(builder.finish(trusted=trusted, guarantee=guarantee, order=order, is_own=function.is_own))
+    verified = builder.finish(trusted=trusted, guarantee=guarantee, order=order, is_own=function.is_own)
+    return refuse_unsigned(verified, builder.mixed)
 
 
 def _parameters(function: KernelFunction, builder: Builder) -> list[str]:

@@ -26,6 +26,7 @@ from loom.ir.frontend.base.values import (
     describe,
     expect_static,
     is_number,
+    promote,
 )
 from loom.ir.frontend.calls import Calls
 from loom.ir.frontend.data.cells import to_cell
@@ -104,7 +105,7 @@ class Translator(Names):
         name = type(node).__name__
         return self.refuse(node, _EXPRESSIONS.get(name, f"{name} expressions"))
 
-    def refuse(self, node: ast.AST, what: str) -> SyntaxNotSupported:
+    def refuse(self, node: ast.AST, what: str, remedy: str = "Move it out of the kernel") -> SyntaxNotSupported:
         """Make the error for Python that kernels lack."""
         if isinstance(node, (ast.expr, ast.stmt)):
             self.builder.loc = self.loc_of(node)
@@ -112,7 +113,7 @@ class Translator(Names):
             self.builder.where(),
             f"{what} are not part of the kernel language",
             expected="assignments, if, for over range, while, break, continue, return, assert, print and calls",
-            remedy="Move it out of the kernel",
+            remedy=remedy,
         )
 
     def on_pass(self, _node: ast.Pass) -> None:
@@ -287,7 +288,9 @@ class Translator(Names):
         self.no_else(node)
         loop = self.builder.while_()
         with self.builder.into(loop.test):
+            self.frame.loops += 1  # what a function that is asked declares is declared each turn
             test = self.expressions.condition(node.test)
+            self.frame.loops -= 1
             loop.condition = self.typing.as_value(test)
         with self.builder.into(loop.body):
             self.translate_loop(node.body)
@@ -354,6 +357,9 @@ class Translator(Names):
         down = self.counts_down(step)
         if len(known) == 3 and name in self.frame.mutable:
             self.assign_first(name, range(*known))
+        if dtype is None and len(known) == 3:
+            widest = promote([self.typing.default_dtype(n) for n in known])  # the step 1 of bounds beyond 32 bits
+            dtype = widest if widest.bits > 32 else None
         if dtype is not None:
             start, stop, step = (self.typing.as_value(b, dtype) for b in (start, stop, step))
         first, last, by = self.typing.unify([start, stop, step])
@@ -417,7 +423,8 @@ class Translator(Names):
 
     def on_return(self, node: ast.Return) -> None:
         if not self.frame.is_kernel:
-            raise self.refuse(node, "returns from inside a loop of a helper function")
+            remedy = "Keep the result in a variable, leave the loop by break, and return the variable after it"
+            raise self.refuse(node, "returns from inside a loop of a helper function", remedy)
         if node.value is not None and not (isinstance(node.value, ast.Constant) and node.value.value is None):
             raise self.builder.error(
                 "a kernel returns nothing", "return", ast.unparse(node.value), "Store it in a buffer"

@@ -1,10 +1,13 @@
 """Refuses questions that a number without a sign cannot answer: a loop down to 0, a difference asked for its sign.
 
-Layer: ir. Invariant: what is refused is a condition that holds always or never, or an operation that changes nothing,
-of a number that was meant to go below zero; bits that are mixed are left alone, and so is the library's own code.
+Layer: ir. Invariant: what is refused is a condition that holds always or never, an operation that changes nothing, or
+a difference that an index would have a sign in, of a number that was meant to go below zero; bits that are mixed are
+left alone, and so is the library's own code.
 """
 
 from __future__ import annotations
+
+from collections.abc import Set
 
 from loom.core.errors import KernelTypeError
 from loom.ir.constants import constant_value
@@ -21,12 +24,56 @@ _INSTEAD = {"abs": "write max(a, b) - min(a, b)", "max": "write max(a, b) - b"}
 _COMPARED = "compare a with b"
 
 
-def refuse_unsigned(kernel: Kernel) -> Kernel:
-    """Return ``kernel``; raises KernelTypeError for what asks numbers without a sign whether they are below zero."""
+def refuse_unsigned(kernel: Kernel, mixed: Set[Instr] = frozenset()) -> Kernel:
+    """Return ``kernel``; raises KernelTypeError for what asks numbers without a sign whether they are below zero.
+
+    ``mixed``: operations that made bits of an index. A difference of what is computed of them, taken for a number, is
+    refused whatever it is asked: the same difference of the index would have a sign.
+    """
     _refuse_endless(kernel)
     if kernel.differences:
         _refuse_signless(kernel)
+    if kernel.differences and mixed:
+        _refuse_mixed(kernel, mixed)
     return kernel
+
+
+def _refuse_mixed(kernel: Kernel, mixed: Set[Instr]) -> None:
+    from loom.ir.passes.differences import number_uses  # only where bits of an index are mixed
+
+    sets = assignments(kernel.body)
+    for s in operations(kernel.body):
+        if s.memory is not None or s.name == "irem":  # an index outside is told of, remainders mix bits
+            continue
+        for value, how in number_uses(s):
+            is_below = _is_difference(value, kernel, sets, set(), ("sub", "neg")) and not _is_mask(value)
+            if is_below and _is_made_of(value, mixed, sets, set()):
+                raise KernelTypeError(
+                    kernel.where(s.loc),
+                    f"a difference of bits that an index was mixed into is {how}",
+                    expected="a number that says whether it has a sign",
+                    got="a u32, which comes around to its largest instead of going below zero",
+                    remedy="Write i32(...) or i64(...) around what is subtracted from to go below zero, "
+                    "or u32(...) around the index where it is meant to come around",
+                )
+
+
+def _is_made_of(value: Instr, mixed: Set[Instr], sets: dict[Variable, list[Instr]], seen: set[Instr]) -> bool:
+    """Tell whether a value is computed of one of ``mixed``."""
+    if value in mixed:
+        return True
+    if value in seen:
+        return False
+    seen.add(value)
+    sources = sets.get(value.attr, []) if value.name == "get" else value.args if value.op.is_pure else ()
+    return any(_is_made_of(v, mixed, sets, seen) for v in sources)
+
+
+def _is_mask(value: Instr) -> bool:
+    """Tell whether a value is ``(1 << k) - 1``, which is never below zero."""
+    if value.name != "sub" or value.args[0].name != "shl":
+        return False
+    return all(v.name == "const" and v.attr == 1 for v in (value.args[0].args[0], value.args[1]))
 
 
 def _refuse_signless(kernel: Kernel) -> None:
@@ -59,17 +106,23 @@ def _question(s: Instr) -> tuple[Instr, str] | None:
     return None
 
 
-def _is_difference(value: Instr, kernel: Kernel, sets: dict[Variable, list[Instr]], seen: set[Instr]) -> bool:
-    """Tell whether a number may be a difference that came around."""
+def _is_difference(
+    value: Instr,
+    kernel: Kernel,
+    sets: dict[Variable, list[Instr]],
+    seen: set[Instr],
+    names: tuple[str, ...] = ("sub",),
+) -> bool:
+    """Tell whether a number may be a difference (one of the operations ``names``) that came around."""
     if value in seen:
         return False
     seen.add(value)
     if value in kernel.differences:
-        return value.name == "sub"
+        return value.name in names
     if value.name not in _PASSES:
         return False
     sources = sets.get(value.attr, []) if value.name == "get" else value.args
-    return any(_is_difference(v, kernel, sets, seen) for v in sources if v.dtype == value.dtype)
+    return any(_is_difference(v, kernel, sets, seen, names) for v in sources if v.dtype == value.dtype)
 
 
 def _is_zero(value: Instr) -> bool:

@@ -64,10 +64,20 @@ class Cells:
         self.data[address] = value if value.shape[0] == 1 else value[lanes]
 
 
+class _BoolCells(Cells):
+    """Bools, of which any byte but 0 is read as True, as compiled code does."""
+
+    __slots__ = ()
+
+    def read(self, index: Array) -> Array:
+        return super().read(index).view(np.uint8) != 0
+
+
 def buffer_cells(memory: Memory, array: Array) -> Cells:
     """Return the cells of a bound array; vectors become rows of the same storage."""
     data = array.reshape(-1, memory.dtype.lanes) if memory.dtype.is_vector else array
-    return Cells(memory, data, data.shape[0], None)
+    kind = _BoolCells if memory.dtype.is_bool else Cells
+    return kind(memory, data, data.shape[0], None)
 
 
 def local_cells(memory: Memory, owners: int, owner_of_lane: Array) -> Cells:

@@ -84,6 +84,7 @@ def debug(
     chosen = Debug(
         Options(
             bounds=bounds,
+            differences=bounds,
             nan=nan,
             races=races,
             uninitialized=uninitialized,

@@ -78,7 +78,7 @@ def interpret(
     [10, 12]
     """
     _check_groups(kernel, groups)
-    if options.bounds:
+    if options.differences:
         from loom.ir.passes.differences import tell_differences  # only where the host checks
 
         kernel = tell_differences(kernel)

@@ -20,6 +20,7 @@ __all__ = ["Options"]
 class Options:
     """Checks and debugger of one dispatch; the default watches for nothing.
 
+    ``differences``: OutOfBounds at the first difference of unsigned numbers that wraps and is taken for a number.
     ``bounds``: OutOfBounds at the first access outside a memory, or with ``goes_on`` when all lanes are done, which
     read 0 there and store nothing, as on every device. ``nan``: NotANumber when arithmetic makes a NaN of operands
     that are none. ``races``: RaceDetected when two lanes meet at an element without order; with ``equal`` stores of
@@ -34,6 +35,7 @@ class Options:
     """
 
     bounds: bool = False
+    differences: bool = False
     goes_on: bool = False
     nan: bool = False
     races: bool = False

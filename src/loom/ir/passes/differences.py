@@ -16,7 +16,7 @@ from loom.ir.faults import DIFFERENCE
 from loom.ir.kernel import Block, Instr, Kernel, Statement, Variable, operands, walk, with_blocks
 from loom.ir.ops import OPS, Effect
 
-__all__ = ["tell_differences"]
+__all__ = ["number_uses", "tell_differences"]
 
 _USES = {
     **dict.fromkeys(("lt", "le", "gt", "ge"), "compared"),
@@ -47,7 +47,7 @@ class _Telling:
             for value in operands(s):
                 self.users.setdefault(value, []).append(s)
         held = {s.attr for s in body if isinstance(s, Instr) and s.name == "set" and s.args[0] in self.watched}
-        read = {value.attr for s in body for value, _ in _uses_of(s) if value.name == "get"}
+        read = {value.attr for s in body for value, _ in number_uses(s) if value.name == "get"}
         self.shadows = {
             v: (Variable(f"{v.name}.a", u32), Variable(f"{v.name}.b", u32))
             for v in kernel.variables
@@ -60,7 +60,7 @@ class _Telling:
         out: list[Statement] = []
         here = set(block.statements)
         for s in block.statements:
-            for value, how in _uses_of(s):
+            for value, how in number_uses(s):
                 if value in self.watched or value in self.pairs:
                     conditions, behind = self.needs(s)
                     later.setdefault(behind if behind in here else s, []).append((value, how, conditions, s))
@@ -136,7 +136,7 @@ def _const(steps: list[Statement], s: Statement, number: int) -> Instr:
     return _step(steps, s, "const", u32, attr=constant_bits(number, u32))
 
 
-def _uses_of(s: Statement) -> Iterator[tuple[Instr, str]]:
+def number_uses(s: Statement) -> Iterator[tuple[Instr, str]]:
     """Yield the values that a statement takes for numbers, and how."""
     if not isinstance(s, Instr):
         return

@@ -8,7 +8,7 @@ bound is never too small; what is not understood has none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from typing import Any
 
@@ -42,6 +42,9 @@ _MOST = 1 << 32
 """No dispatch has more lanes along a dimension."""
 _OPPOSITE = {"lt": "ge", "ge": "lt", "gt": "le", "le": "gt"}
 _LENGTH = OPS["length"]
+_LANES = frozenset(("global_id", "group_id", "local_id"))
+_ACCUMULATES = frozenset(("atomic_add", "atomic_xor", "atomic_exchange", "atomic_compare_exchange"))
+"""Effects that are others if a lane more has them, though all lanes do the same."""
 
 
 class WrapsAround(Exception):
@@ -90,8 +93,9 @@ class Reach:
 
     ``asked`` tells for each dimension whether the kernel asks for the number of its lane or group there; ``groups``
     whether it asks for that of its group, ``counts`` whether for how many there are, other than for the step of a loop:
-    such a loop does the same whatever the number. ``loops`` has the bounds of loops that begin at the lane's number
-    along dimension 0 and step by what the dispatch has. ``effects`` has the bounds of each effect for each dimension,
+    such a loop does the same whatever the number. ``strides`` has the dimensions and bounds of loops that begin at the
+    lane's number and step by what the dispatch has, ``counted`` the dimensions whose number of groups is asked for
+    otherwise. ``effects`` has the bounds of each effect for each dimension,
     ``loose`` those effects that nothing bounds in a dimension asked for; ``axes`` the lengths of axes that lanes index
     by their number along a dimension; ``indexed`` are the buffers that lanes index by their number along dimension 0.
     """
@@ -101,14 +105,35 @@ class Reach:
     counts: bool
     effects: list[_Bounds] = field(default_factory=list[_Bounds])
     loose: list[Instr] = field(default_factory=list[Instr])
-    loops: list[Bound] = field(default_factory=list[Bound])
+    strides: list[tuple[int, Bound]] = field(default_factory=list[tuple[int, Bound]])
+    counted: set[int] = field(default_factory=set[int])
     axes: list[tuple[int, Bound]] = field(default_factory=list[tuple[int, Bound]])
     indexed: set[Memory] = field(default_factory=set[Memory])
 
     @property
+    def is_whole(self) -> bool:
+        """Whether lanes share work out among all that their groups have, so that none of them may be left out."""
+        return bool(self.strides or self.counted)
+
+    @property
+    def loops(self) -> list[Bound]:
+        """The bounds of loops over the lanes along dimension 0."""
+        return [bound for dimension, bound in self.strides if dimension == 0 and bound.scale == 1]
+
+    def shared_out(
+        self, lanes: Sequence[int], params: Mapping[Param, Any], lengths: Mapping[Memory, int]
+    ) -> Iterator[int]:
+        """Yield the dimensions whose lanes share work out among all there are, also among others than ``lanes``."""
+        for dimension, bound in self.strides:
+            if bound.lanes(params, lengths) > lanes[dimension]:
+                yield dimension
+        yield from self.counted
+
+    @property
     def params(self) -> set[Param]:
         """The parameters that bounds are made of."""
-        bounds = (bound for effect in self.effects for each in effect for bound in each)
+        bounds = [bound for effect in self.effects for each in effect for bound in each]
+        bounds += [bound for _, bound in self.strides]
         numbers = (number for bound in bounds for number in (bound.limit, *bound.added, *bound.taken))
         return {v.attr for number in numbers for v in (number, *leaves(number)) if v.name == "param"}
 
@@ -232,6 +257,9 @@ class _Guards(Forward[_Facts]):
             any(s.name == "group_id" for s in body),
             _counts_groups(kernel),
         )
+        if self.found.counts:
+            self.found.counted |= {s.attr for s in body if s.name == "num_groups"}
+        self.is_lane_blind = not any(s.name in _LANES for s in body)
         self.choices = Choices(kernel)
 
     def assume(self, s: If | While, *, holds: bool) -> None:
@@ -240,7 +268,9 @@ class _Guards(Forward[_Facts]):
     def begin(self, s: For | While) -> None:
         if isinstance(s, For):
             counted = () if s.down else self.below(s.start, s.stop, closed=False)
-            self.found.loops += [b for d, b in counted if d == 0 and b.scale == 1 and _is_stride(s.step)]
+            if _is_stride(s.step):
+                self.found.strides += counted
+                self.found.counted |= _dimensions(s.step) - {d for d, _ in counted}
             self.state += counted
 
     def instr(self, s: Instr) -> None:
@@ -259,7 +289,8 @@ class _Guards(Forward[_Facts]):
             length = Instr(_LENGTH, None, (), None, s.memory)
             facts = (*facts, (at.dimension, at.bound(length, is_length=True)))
         bounds = tuple(tuple(bound for d, bound in facts if d == dimension) for dimension in range(3))
-        if any(asked and not each for asked, each in zip(self.found.asked, bounds, strict=True)):
+        is_loose = any(asked and not each for asked, each in zip(self.found.asked, bounds, strict=True))
+        if is_loose or (self.is_lane_blind and s.name in _ACCUMULATES):
             self.found.loose.append(s)
         self.found.effects.append(bounds)
 
@@ -330,7 +361,12 @@ class _Guards(Forward[_Facts]):
 
 def _is_stride(step: Instr) -> bool:
     """Tell whether a step is made of the number of groups."""
-    return any(v.name == "num_groups" for v in (step, *leaves(step)))
+    return bool(_dimensions(step))
+
+
+def _dimensions(step: Instr) -> set[int]:
+    """Return the dimensions whose number of groups a step is made of."""
+    return {int(v.attr) for v in (step, *leaves(step)) if v.name == "num_groups"}
 
 
 def _counts_groups(kernel: Kernel) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from types import FunctionType
 from typing import Any, cast
 
-from loom.core.dtype import DType, f32, u32
+from loom.core.dtype import DType, u32
 from loom.core.late.dataclass import dataclass
 from loom.ir.builder import Builder
 from loom.ir.frontend.base.values import Operand, describe
@@ -24,7 +24,7 @@ from loom.ir.frontend.names import FunctionNames
 from loom.ir.frontend.source import FunctionSource, function_source
 from loom.ir.frontend.translation import settle_types
 from loom.ir.frontend.translator import Translator
-from loom.ir.kernel import Block, Instr, Loc, Memory, walk
+from loom.ir.kernel import Block, Instr, Loc, walk
 from loom.ir.ops import OPS
 from loom.ir.verified import VerifiedKernel
 from loom.ir.verify import verify
@@ -82,7 +82,7 @@ class NestWriter:
         """Return what was written, with ``own`` arrays; trusted where no function of a user's indexes anything."""
         from loom.ir.frontend.unsigned import refuse_unsigned  # only where a kernel is translated
 
-        kernel = refuse_unsigned(self.b.finish())
+        kernel = refuse_unsigned(self.b.finish(), self.b.mixed)
         asks = (s for s in walk(kernel.body) if isinstance(s, Instr) and s.name == "within")
         trusted = len(self.b.arrays) == own and not self.b.tables and next(asks, None) is None
         return verify(replace(kernel, trusted=trusted))
@@ -180,18 +180,8 @@ class NestWriter:
             self.compute(at)
         if self.cut.turns > 1:
             for memory in b.arrays[known:]:
-                self.clear(memory)
+                b.clear(memory)
         self.translator.splice(made)
-
-    def clear(self, memory: Memory) -> None:
-        """Make an array of a function zero."""
-        b, dtype = self.b, memory.dtype
-        zero = b.const(0, f32 if dtype.storage_only else dtype.scalar)
-        zero = b.emit("vector", *[zero] * dtype.lanes, dtype=zero.type.vector(dtype.lanes)) if dtype.is_vector else zero
-        zero = b.emit("convert", zero, dtype=dtype) if dtype.storage_only else zero
-        turns = b.for_(self.word(0), self.word(memory.size or 0), self.word(1))
-        with b.into(turns.body):
-            b.emit("store", turns.index, zero, memory=memory)
 
     def compute(self, at: list[Instr]) -> None:
         """Compute and store what there is at an index."""

@@ -24,7 +24,7 @@ from loom.ir.passes.limit import limit
 from loom.ir.verified import VerifiedKernel
 from loom.runtime.calls.knownlengths import Lengths, Settled
 from loom.runtime.chain.arguments import as_verified, bound_shape, encode_params
-from loom.runtime.chain.extents import groups_for, groups_of_call, lanes_along, lanes_to_limit, sizes_for
+from loom.runtime.chain.extents import groups_for, groups_of_call, lanes_along, lanes_to_limit, runs_whole, sizes_for
 from loom.runtime.chain.kept import Admission
 
 if TYPE_CHECKING:
@@ -153,10 +153,11 @@ class Interface:
                 values[place] = param.default
         return values
 
-    def missing(self, names: Sequence[str], remedy: str) -> ArgumentError:
-        """Return what says that nothing was given for ``names``."""
+    def missing(self, names: Sequence[str], given: Sequence[str], remedy: str) -> ArgumentError:
+        """Return what says that nothing was given for ``names``, but for the parameters ``given``."""
         what = "nothing was given for " + ", ".join(map(repr, names))
-        return ArgumentError(self.where, what, expected=self.signature(), got="none", remedy=remedy)
+        return ArgumentError(self.where, what, expected=self.signature(),
+                             got=f"values of {', '.join(given)}" if given else "none", remedy=remedy)  # fmt: skip
 
     def signature(self) -> str:
         """Return the parameters as they are declared."""
@@ -176,6 +177,11 @@ class Interface:
         found: list[int] = []
         for place, param in self.params:
             value, dtype = values[place], param.dtype
+            if is_list(value) or isinstance(value, range):
+                raise ArgumentError(
+                    f"{self.where}, parameter {param.name!r}", "a list is given for a number", expected=f"one {dtype}",
+                    got=value, remedy="Give the number",
+                )  # fmt: skip
             kind = cast("type[Any]", type(value))
             if kind is float and dtype.name in _FLOATS:
                 numbers, bits = _FLOATS[dtype.name]
@@ -238,7 +244,7 @@ def form_of(
     """Return how a call is run; lanes that only index outside are left out, where groups are not whole."""
     kernel, where = interface.kernel, interface.where
     limit = lanes_to_limit(kernel, lanes, elements, words, where)
-    spare = None if lanes is None else lanes_along(lanes, where)
+    spare = None if lanes is None or runs_whole(kernel) else lanes_along(lanes, where)
     if groups is None:
         groups, spare = sizes_for(kernel, elements, words, where)
     groups, inside = (*groups, 1, 1)[:3], interface.inside

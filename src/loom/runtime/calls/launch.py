@@ -257,7 +257,8 @@ def _left_out(interface: Interface, values: list[Any], settings: dict[str, Any])
     made = {m.name for m in outputs}
     lacking = [n for n, v in zip(interface.names, values, strict=True) if v is MISSING and n not in made]
     if lacking:
-        raise interface.missing(lacking, "Give a value for each, in order or by name; only Out may be left out")
+        bound = [n for n, v in zip(interface.names, values, strict=True) if v is not MISSING]
+        raise interface.missing(lacking, bound, "Give a value for each, in order or by name; only Out may be left out")
     given = settings.get("out")
     if given is None or _is_shape(given) or is_mapping(given):
         return outputs

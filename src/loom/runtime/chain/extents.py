@@ -31,7 +31,16 @@ if TYPE_CHECKING:
 else:
     reaching = late("loom.ir.passes", "reach")
 
-__all__ = ["Array", "groups_for", "groups_of", "groups_of_call", "lanes_along", "lanes_to_limit", "sizes_for"]
+__all__ = [
+    "Array",
+    "groups_for",
+    "groups_of",
+    "groups_of_call",
+    "lanes_along",
+    "lanes_to_limit",
+    "runs_whole",
+    "sizes_for",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -68,7 +77,7 @@ def sizes_for(
             lanes = reach.lanes(_values(kernel, params[0]), _lengths(kernel, elements), written=True)
         except reaching.WrapsAround:
             return groups, None
-    elif _by_axes(reach):
+    elif _by_axes(reach) and not reach.is_whole:
         lanes = _measure(kernel, elements, params, where, lambda _kernel, lanes: tuple(lanes))
     else:
         return groups, None
@@ -96,15 +105,24 @@ def _groups_for(kernel: VerifiedKernel, elements: Sequence[int], params: Array, 
     if not len(params):  # a repeat of no turns
         return 1, 1, 1
     lengths = _lengths(kernel, elements)
+
+    def told(row: Array) -> Any:
+        values = _values(kernel, row)
+        lanes = reach.lanes(values, lengths)
+        for d in reach.shared_out(lanes, values, lengths):
+            if lanes[d] % kernel.workgroup[d]:
+                raise _untold("its lanes share work out by num_groups, and guards leave some of a group out", where)
+        return measure(kernel, lanes)
+
     used = [n for n, param in enumerate(kernel.params) if param in reach.params]
     if not used or len(params) == 1:
-        return measure(kernel, reach.lanes(_values(kernel, params[0]), lengths))
+        return told(params[0])
     rows, places = np.unique(params[:, used], axis=0, return_inverse=True)
     found: list[tuple[int, int, int]] = []
     for row in rows:
         whole_row = params[0].copy()
         whole_row[used] = row
-        found.append(measure(kernel, reach.lanes(_values(kernel, whole_row), lengths)))
+        found.append(told(whole_row))
     return np.array(found, np.int64)[places.reshape(-1)]
 
 
@@ -230,7 +248,7 @@ def lanes_to_limit(
 ) -> tuple[int, int, int] | None:
     """Return the lanes along each dimension, if others of their groups do something; None if they do not.
 
-    None also for a kernel with barriers, whose groups are whole.
+    None also for a kernel with barriers, or one that asks for the number of groups: its groups are whole.
     """
     if lanes is None or isinstance(kernel, ForeignKernel):
         return None
@@ -247,7 +265,13 @@ def lanes_to_limit(
         told = (asked and n <= size for asked, n, size in zip(reach.asked, found, sizes, strict=True))
         if 0 in found or (found and all(a or b for a, b in zip(is_whole, told, strict=True))):
             return None
-    return None if kernel.has_barrier else sizes
+    return None if runs_whole(kernel) else sizes
+
+
+def runs_whole(kernel: VerifiedKernel) -> bool:
+    """Tell whether all lanes of a kernel's groups run: they wait for each other, or share work out by num_groups."""
+    reach = _reach(kernel)
+    return kernel.has_barrier or (not isinstance(reach, str) and reach.is_whole)
 
 
 def lanes_along(lanes: Any, where: str) -> tuple[int, int, int]:

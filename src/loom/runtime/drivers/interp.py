@@ -93,7 +93,8 @@ class InterpProgram:
         lines: list[str] = []
         clock = [time.perf_counter_ns()]
         debug = current_debug()
-        options = debug.options if debug is not None else Options(bounds=check_bounds(), goes_on=True)
+        checks = check_bounds()
+        options = debug.options if debug is not None else Options(bounds=checks, differences=checks, goes_on=True)
         failed: KernelFault | None = None
         excess: KernelFault | None = None
         for dispatch, turn, waits in self.plan.in_order():

@@ -18,14 +18,16 @@ __all__ = ["bounds_of", "load_artifact", "locations_of"]
 
 def bounds_of(kernel: VerifiedKernel, *, reports: bool = False) -> Bounds:
     """Return what happens when a kernel indexes outside a memory, as settings, its dispatch and the kernel say."""
-    if reports or options.check_bounds():
+    if options.check_bounds():
+        return Bounds.WATCHED
+    if reports:
         return Bounds.REPORTED
     return Bounds.TRUSTED if kernel.trusted else Bounds.CHECKED
 
 
 def locations_of(kernel: VerifiedKernel, bounds: Bounds) -> str:
     """Return the source lines that messages name, which the hash does not; nothing for a silent kernel."""
-    if not kernel.talks and bounds is not Bounds.REPORTED:
+    if not kernel.talks and not bounds.reports:
         return ""
     return "".join(f" {s.loc}" for s in walk(kernel.kernel.body))
 

@@ -51,10 +51,10 @@ class Proofs:
         self._known: dict[str, tuple[Proof, dict[_Key, bool]]] = {}
 
     def bounds(self, dispatch: Dispatch) -> Bounds | None:
-        """Return the bounds of a dispatch: INSIDE if it surely stays inside, REPORTED if it is to tell; else None."""
+        """Return the bounds of a dispatch: INSIDE if it surely stays inside, those that tell if it is to; else None."""
         kernel = dispatch.kernel
         if dispatch.reports:
-            return Bounds.REPORTED
+            return bounds_of(kernel, reports=True)
         if not self.tested or dispatch.indirect is not None or not len(dispatch.groups) or not is_provable(kernel):
             return None
         if bounds_of(kernel) is not Bounds.CHECKED:

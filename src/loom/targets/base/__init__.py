@@ -41,13 +41,19 @@ class Bounds(enum.Enum):
 
     TRUSTED = "trusted"  # not checked: the kernel is known never to do it
     CHECKED = "checked"  # loads give 0, stores are dropped
-    REPORTED = "reported"  # the same, and the host is told (LOOM_CHECK=1)
+    REPORTED = "reported"  # the same, and the host is told: the first calls of a kind
+    WATCHED = "watched"  # the same, and the host is told of unsigned differences that wrap, too (LOOM_CHECK=1)
     INSIDE = "inside"  # not checked: this launch was proved never to do it; memory starts as zero as in a checked one
 
     @property
     def checks(self) -> bool:
         """Whether indexes are compared with lengths."""
-        return self in (Bounds.CHECKED, Bounds.REPORTED)
+        return self is Bounds.CHECKED or self.reports
+
+    @property
+    def reports(self) -> bool:
+        """Whether the host is told of indexes outside."""
+        return self in (Bounds.REPORTED, Bounds.WATCHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +118,8 @@ class Target(Protocol):
 
 
 def telling(kernel: VerifiedKernel, bounds: Bounds) -> VerifiedKernel:
-    """Return what is compiled of a kernel: where the host is told of indexes, it is told of differences that wrap."""
-    if bounds is not Bounds.REPORTED:
+    """Return what is compiled of a kernel: where asked for, the host is told of differences that wrap."""
+    if bounds is not Bounds.WATCHED:
         return kernel
     from loom.ir.passes.differences import tell_differences  # only where the host checks
     from loom.ir.passes.uniformity import analyse_uniformity

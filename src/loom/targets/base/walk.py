@@ -121,7 +121,7 @@ class Walk(TreeWalk, Generic[V]):
         elif name == "assert":
             self.reports.check(s, args)
         elif name == "within":
-            if self.bounds is Bounds.REPORTED:
+            if self.bounds.reports:
                 self.reports.within(s, args)
         elif name != "breakpoint":
             self.access(s, args)
@@ -184,7 +184,7 @@ class LoopWalk(Walk[V]):
             return 1
         if any(isinstance(s, Instr) and s.op.effect is Effect.SYNC for s in inside):
             return 1
-        access = {Bounds.CHECKED: 4, Bounds.REPORTED: _COPIED_STATEMENTS}.get(self.bounds, 1)
+        access = 4 if self.bounds is Bounds.CHECKED else _COPIED_STATEMENTS if self.bounds.reports else 1
         weight = max(1, sum(access if getattr(s, "memory", None) is not None else 1 for s in inside))
         return max(1, min(_MOST_COPIES, _COPIED_STATEMENTS // weight))
 

@@ -219,5 +219,5 @@ class MemoryAccess:
 
     def report(self, instr: Instr, memory: Memory, index: int, inside: int) -> None:
         """Tell the host about an index outside, if that is wanted."""
-        if self.bounds is Bounds.REPORTED:
+        if self.bounds.reports:
             self.messages.out_of_bounds(instr, memory, index, self.lengths[memory], inside)

@@ -100,7 +100,7 @@ class MemoryAccess:
         if self.bounds is Bounds.TRUSTED:
             return None
         found = self.inside(instr, memory, index)
-        if self.bounds is Bounds.REPORTED:
+        if self.bounds.reports:
             self.messages.out_of_bounds(instr, memory, index, self.length(memory), found)
         return found
 

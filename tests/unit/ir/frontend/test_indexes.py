@@ -257,6 +257,100 @@ def test_hashes_of_lane_numbers_wrap_as_u32(on: str) -> None:
     assert (hashed(out=40, on=on) == expected).all()
 
 
+def scaled(y: Out[f32]):
+    i = loom.global_id()
+    if i < len(y):
+        y[i] = f32(i * 2654435761 % 1000 - 500)
+
+
+def shifted(y: Out[f32]):
+    i = loom.global_id()
+    if i < len(y):
+        y[i] = f32((i + 3000000000) % 7 - 3)
+
+
+def in_two_steps(y: Out[f32]):
+    i = loom.global_id()
+    if i < len(y):
+        h = i | 0x80000000
+        for _ in range(2):
+            h = h - 5
+        y[i] = 1.0 if h < 3 else 0.0
+
+
+def of_bits(y: Out[f32], n: u32):
+    i = loom.global_id()
+    if i < len(y):
+        y[i] = f32((i ^ n) - 5)
+
+
+def of_a_power(y: Out[f32]):
+    i = loom.global_id()
+    if i < len(y):
+        y[i] = f64_of((1 << i) - 5)
+
+
+def f64_of(v: Any) -> Any:
+    return f32(loom.f64(v))
+
+
+def of_counted_bits(y: Out[f32]):
+    i = loom.global_id()
+    if i < len(y):
+        y[i] = f32((loom.popcount(i) - 1) // 2)
+
+
+def negated(y: Out[f32]):
+    i = loom.global_id()
+    if i < len(y):
+        y[i] = f32(min(-(i * 2654435761), 3))
+
+
+def widened(y: Out[f32]):
+    i = loom.global_id()
+    if i < len(y):
+        y[i] = f32(i64(i * 2654435761 % 1000 - 500))
+
+
+@pytest.mark.parametrize(
+    "fn", [scaled, shifted, in_two_steps, of_bits, of_a_power, of_counted_bits, negated, widened],
+    ids=lambda f: f.__name__,
+)  # fmt: skip
+def test_a_difference_of_mixed_indexes_does_not_lose_its_sign(fn: Any) -> None:
+    """It was 2^32 - 500 for -500, though no word of the source says u32."""
+    with pytest.raises(KernelTypeError, match="a difference of bits that an index was mixed into is .* Write i32"):
+        _ = kernel(fn).verified
+
+
+def test_the_sign_of_a_loop_in_a_map_is_not_lost_either() -> None:
+    def summed(v: Any) -> Any:
+        for j in range(u32(3)):
+            v += f32(j * 2654435761 % 1000 - 500)
+        return v
+
+    with pytest.raises(KernelTypeError, match="a difference of bits that an index was mixed into is converted"):
+        loom.gpu_map(X, summed)
+
+
+def test_what_says_whether_it_has_a_sign_is_computed(on: str) -> None:
+    @kernel
+    def said(y: Out[f32], z: Out[u32]):
+        i = loom.global_id()
+        if i < len(y):
+            y[i] = f32(i32(i * 2654435761 % 1000) - 500)
+            plain = u32(i) * 2654435761 - 77
+            mask = (1 << i) - 1
+            z[i] = plain // 3 + u32(i * 2654435761 - 5 >> 7) + (i * 2654435761 - 5) % 100 + min(mask, 9)
+
+    i = np.arange(8, dtype=np.uint32)
+    h = i * np.uint32(2654435761)
+    y, z = said(out=8, on=on)
+    assert y.tolist() == (h % 1000).astype(np.float32).__sub__(500).tolist()
+    mask = np.minimum((np.uint32(1) << i) - np.uint32(1), 9)
+    five = h - np.uint32(5)
+    assert z.tolist() == ((h - np.uint32(77)) // 3 + (five >> np.uint32(7)) + five % 100 + mask).tolist()
+
+
 def test_an_index_is_stored_where_it_is_exact(on: str) -> None:
     def under(k: u32) -> Any:
         return k * 2
@@ -637,6 +731,39 @@ def test_a_check_tells_of_unsigned_differences_that_wrap(
     with pytest.raises(OutOfBounds, match=f"{_WRAPPED}{how}: .*got 0 - 1. Compute with i32") as caught:
         k(X, n=0, on=on)
     assert caught.value.lane == 0
+
+
+@kernel
+def thirds(x: In[u32], z: In[u32], at: In[u32], y: Out[u32]):
+    i = loom.global_id()
+    if i < len(at):
+        y[i] = (x[at[i]] - z[i]) // 3
+
+
+@kernel
+def thirds_of_bytes(x: In[u8], z: In[u8], at: In[u32], y: Out[u8]):
+    i = loom.global_id()
+    if i < len(at):
+        y[i] = ((x[at[i]] - z[i]) | 0) // 3
+
+
+def test_a_difference_wraps_alike_in_every_call(on: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first call was one that tells of indexes, and told of differences too; later ones wrapped."""
+    x, z, at = np.arange(5, dtype=np.uint32), np.full(5, 2, np.uint32), np.arange(5, dtype=np.uint32)
+    expected = ((x - z) // 3).tolist()
+    assert thirds(x, z, at, out=5, on=on).tolist() == expected
+    assert thirds(x, z, at, out=5, on=on).tolist() == expected
+    chain, y = loom.Chain(on), np.zeros(5, np.uint32)
+    chain.dispatch(thirds, [x, z, at, y])
+    chain.build().run()
+    assert y.tolist() == expected
+    monkeypatch.setenv("LOOM_CHECK", "1")
+    for _ in range(2):
+        with pytest.raises(OutOfBounds, match=r"divided: .* where it is meant to wrap, write \(a - b\) \| 0, its bits"):
+            thirds(x, z, at, out=5, on=on)
+    bytes_of = x.astype(np.uint8), z.astype(np.uint8)
+    wrapped = ((bytes_of[0] - bytes_of[1]) // 3).tolist()
+    assert thirds_of_bytes(*bytes_of, at, out=5, on=on).tolist() == wrapped  # the remedy, of any type
 
 
 def test_a_check_tells_of_no_difference_that_is_not_needed(on: str, monkeypatch: pytest.MonkeyPatch) -> None:

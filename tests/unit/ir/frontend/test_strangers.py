@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import loom
-from loom.core.errors import ArgumentError, KernelTypeError
+from loom import In, Out, f32, i32, i64, u32
+from loom.core.errors import ArgumentError, KernelTypeError, LoomError
 
 PRELUDE = """
 import loom
@@ -102,3 +103,141 @@ def test_options_of_debug(options: dict[str, Any], message: str) -> None:
 def test_debug_takes_one_breakpoint() -> None:
     with loom.debug(breakpoints=7) as found:
         assert found.options.breakpoints == {7}
+
+
+def sought(v: Any, n: int) -> Any:
+    for k in range(n):
+        if v == u32(k * k):
+            return k
+    return n
+
+
+def sought_by_the_remedy(v: Any, n: int) -> Any:
+    found = u32(n)
+    for k in range(n):
+        if v == u32(k * k):
+            found = u32(k)
+            break
+    return found
+
+
+def test_a_return_in_a_loop_of_a_helper_has_a_remedy_that_works(on: str) -> None:
+    @loom.kernel
+    def returning(y: Out[u32]):
+        i = loom.global_id()
+        if i < len(y):
+            y[i] = sought(u32(i), 5)
+
+    @loom.kernel
+    def breaking(y: Out[u32]):
+        i = loom.global_id()
+        if i < len(y):
+            y[i] = sought_by_the_remedy(u32(i), 5)
+
+    with pytest.raises(LoomError, match="Keep the result in a variable, leave the loop by break, and return"):
+        returning(out=3, on=on)
+    assert breaking(out=5, on=on).tolist() == [0, 1, 5, 5, 2]
+
+
+def test_powers_of_integers_and_bounds_beyond_32_bits(on: str) -> None:
+    @loom.kernel
+    def powers(x: In[i32], y: Out[i32], z: Out[i64]):
+        i = loom.global_id()
+        if i < len(x):
+            y[i] = loom.pow(x[i], 3)
+            total = i64(0)
+            for k in range(3000000000, 3000000003):
+                total += k
+            z[i] = total
+
+    y, z = powers(np.array([-2, 3], np.int32), on=on)
+    assert y.tolist() == [-8, 27]
+    assert z.tolist() == [9000000003] * 2
+
+
+def test_the_remedy_for_a_sign_works(on: str) -> None:
+    @loom.kernel
+    def signs(x: In[f32], y: Out[f32]):
+        i = loom.global_id()
+        if i < len(x):
+            y[i] = np.sign(x[i])
+
+    @loom.kernel
+    def by_remedy(x: In[f32], y: Out[f32]):
+        i = loom.global_id()
+        if i < len(x):
+            y[i] = f32(x[i] > 0) - f32(x[i] < 0)
+
+    x = np.array([-2.5, 0.0, 3.0], np.float32)
+    with pytest.raises(
+        LoomError, match=r"Write T\(x > 0\) - T\(x < 0\), T the type of x, as f32\(x > 0\) - f32\(x < 0\)"
+    ):
+        signs(x, on=on)
+    assert by_remedy(x, on=on).tolist() == [-1.0, 0.0, 1.0]
+
+
+def test_a_bool_times_a_float_and_a_text_say_what_to_write(on: str) -> None:
+    @loom.kernel
+    def scaled(x: In[f32], y: Out[f32]):
+        i = loom.global_id()
+        if i < len(x):
+            y[i] = (x[i] > 0) * 1.0
+
+    @loom.kernel
+    def formatted(y: Out[f32]):
+        i = loom.global_id()
+        if i < len(y):
+            print("%d" % i)  # noqa: UP031
+
+    @loom.kernel
+    def declared(y: Out[f32]):
+        i = loom.global_id()
+        if i < len(y):
+            a: int = 1.5
+            y[i] = f32(a)
+
+    x = np.ones(1, np.float32)
+    with pytest.raises(LoomError, match=r"or make a number of the bool, f32\(\.\.\.\)"):
+        scaled(x, on=on)
+    with pytest.raises(LoomError, match="Write an f-string"):
+        formatted(x, on=on)
+    with pytest.raises(LoomError, match="a float constant meets an integer.* let what it meets be a float"):
+        declared(x, on=on)
+
+
+@loom.kernel
+def filled(y: Out[f32], a: f32):
+    i = loom.global_id()
+    if i < len(y):
+        y[i] = a
+
+
+@pytest.mark.parametrize("given", [[1.0], (1.0,), range(1), [1.0, 2.0]])
+def test_a_list_is_no_number(given: Any, on: str) -> None:
+    with pytest.raises(LoomError, match="a list is given for a number: expected one f32"):
+        filled(a=given, out=2, on=on)
+
+
+def test_what_was_given_is_told_where_something_lacks(on: str) -> None:
+    with pytest.raises(LoomError, match="nothing was given for 'a': expected .*, got values of y"):
+        filled(1.0, on=on)
+
+
+def test_the_guard_of_an_index_below_zero_works(on: str) -> None:
+    @loom.kernel
+    def before(x: In[u32], y: Out[u32]):
+        i = loom.global_id()
+        if i < len(y):
+            y[i] = x[i - 1]
+
+    @loom.kernel
+    def guarded(x: In[u32], y: Out[u32]):
+        i = loom.global_id()
+        if i < len(y):
+            if i - 1 >= 0:
+                y[i] = x[i - 1]
+
+    x = np.ones(4, np.uint32)
+    with pytest.raises(LoomError, match="got -1. Guard it, for example with: if i >= 0"):
+        before(x, on=on)
+    assert guarded(x, on=on).tolist() == [0, 1, 1, 1]

@@ -296,3 +296,14 @@ def test_half_and_bool_buffers_are_copied_exactly() -> None:
         given, got = array(values, dtype), np.zeros(3, dtype.numpy)
         interpret(b.finish(), [given, got], [], (1, 1, 1))
         assert got.tobytes() == given.tobytes()
+
+
+def test_bools_are_bytes_other_than_zero() -> None:
+    """As compiled devices read them: a bool of another program may be any byte."""
+    b = Builder("flags")
+    x, y = b.buffer("x", bool_), b.buffer("y", bool_)
+    i = b.emit("global_id", attr=0)
+    b.emit("store", i, b.emit("load", i, memory=x), memory=y)
+    found = np.zeros(4, np.bool_)
+    interpret(b.finish(), [np.array([0, 1, 2, 255], np.uint8).view(np.bool_), found], [], (4, 1, 1))
+    assert found.view(np.uint8).tolist() == [0, 1, 1, 1]

@@ -11,7 +11,7 @@ import pytest
 
 import loom
 from loom import In, InOut, Out, f32, i32, i64, u32
-from loom.core.errors import ArgumentError
+from loom.core.errors import ArgumentError, OutOfBounds
 from loom.ir.interp import interpret
 
 
@@ -288,3 +288,150 @@ def test_lanes_shifted_by_numbers_of_the_dispatch_reach_as_far(on: str) -> None:
     for k in range(9):
         expected[k + 1 :, k + 1 :] += 1
     assert x.tolist() == expected.tolist()
+
+
+# lanes that share work out among all there are
+
+
+@loom.kernel
+def partial(x: In[u32], y: Out[u32]):
+    s = u32(0)
+    for i in range(loom.global_id(), len(x), loom.num_groups() * loom.workgroup_size()):
+        s += x[i]
+    y[loom.global_id()] = s
+
+
+@loom.kernel
+def partial_guarded(x: In[u32], y: Out[u32]):
+    t = loom.global_id()
+    if t < len(y):
+        s = u32(0)
+        for i in range(t, len(x), loom.num_groups() * loom.workgroup_size()):
+            s += x[i]
+        y[t] = s
+
+
+@loom.kernel
+def partial_in_place(x: In[u32], y: InOut[u32]):
+    t = loom.global_id()
+    if t < len(y):
+        for i in range(t, len(x), loom.num_groups() * loom.workgroup_size()):
+            y[t] += x[i]
+
+
+@loom.kernel
+def partial_while(x: In[u32], y: Out[u32]):
+    s, i = u32(0), loom.global_id()
+    while i < len(x):
+        s += x[i]
+        i += loom.num_groups() * loom.workgroup_size()
+    y[loom.global_id()] = s
+
+
+@loom.kernel
+def partial_chunks(x: In[u32], y: Out[u32]):
+    t = loom.global_id()
+    each = len(x) // (loom.num_groups() * loom.workgroup_size()) + 1
+    s = u32(0)
+    for i in range(t * each, min((t + 1) * each, len(x))):
+        s += x[i]
+    if t < len(y):
+        y[t] = s
+
+
+@loom.kernel
+def partial_by_group(x: In[u32], y: Out[u32]):
+    s = u32(0)
+    for i in range(loom.global_id(), len(x), loom.num_groups() * loom.workgroup_size()):
+        s += x[i]
+    s = loom.group_sum(s)
+    if loom.local_id() == 0:
+        y[loom.group_id()] = s
+
+
+@loom.kernel
+def doubled(x: In[u32], y: Out[u32]):
+    for i in range(loom.global_id(), len(x), loom.num_groups() * loom.workgroup_size()):
+        y[i] = x[i] * 2
+
+
+PARTIAL = (partial, partial_guarded, partial_in_place, partial_while, partial_chunks)
+
+
+@pytest.mark.parametrize("kernel", PARTIAL, ids=lambda k: k.name)
+def test_partial_sums_lose_no_element(kernel: Any, on: str) -> None:
+    """Of 1000 ones in 100 sums there were 800: the last 28 lanes of the second group had no sum of their own."""
+    x = np.ones(1000, np.uint32)
+    with pytest.raises(ArgumentError, match="its lanes share work out by num_groups, and guards leave some"):
+        kernel(x, np.zeros(100, np.uint32), on=on)
+    with pytest.raises(ArgumentError, match="its lanes share work out by num_groups, and guards leave some"):
+        loom.Chain(on).dispatch(kernel, [x, np.zeros(100, np.uint32)])
+    y = np.zeros(128, np.uint32)
+    kernel(x, y, on=on)
+    assert y.sum() == 1000
+    y = np.zeros(256, np.uint32)
+    kernel(x, y, groups=2, on=on)
+    assert y.sum() == y[:128].sum() == 1000
+    y = np.zeros(128, np.uint32)
+    kernel(x, y, lanes=100, on=on)  # of which the groups are whole
+    assert y.sum() == 1000
+
+
+def test_partial_sums_tell_of_lanes_without_one(on: str) -> None:
+    with pytest.raises(OutOfBounds, match="store outside buffer 'y' in lane 100"):
+        partial(np.ones(1000, np.uint32), np.zeros(100, np.uint32), lanes=100, on=on)
+
+
+def test_recorded_partial_sums_lose_no_element_either() -> None:
+    with pytest.raises(ArgumentError, match="its lanes share work out by num_groups"):
+        partial(loom.tensor.ones(1000, u32), out=100)
+
+
+def test_turns_of_a_repeat_are_asked_for_their_own_lanes() -> None:
+    @loom.kernel
+    def some(x: In[u32], y: Out[u32], n: u32):
+        s = u32(0)
+        for i in range(loom.global_id(), n, loom.num_groups() * loom.workgroup_size()):
+            s += x[i]
+        y[loom.global_id()] = s
+
+    x, y = np.ones(1000, np.uint32), np.zeros(100, np.uint32)
+    chain = loom.Chain("interp")
+    for most in (100, 101):
+        with chain.repeat(2, params=np.array([[10], [most]], np.uint32)) as turn:
+            if most == 100:
+                chain.dispatch(some, [x, y], [turn.params[0]])
+            else:
+                with pytest.raises(ArgumentError, match="its lanes share work out by num_groups"):
+                    chain.dispatch(some, [x, y], [turn.params[0]])
+
+
+def test_loops_over_a_grid_that_lose_nothing_are_taken(on: str) -> None:
+    x = np.ones(1000, np.uint32)
+    assert partial_by_group(x, out=4, on=on).sum() == 1000
+    assert (doubled(x, on=on) == 2).all()
+    assert (doubled(x, lanes=100, on=on) == 2).all()  # 28 of 128 elements were left out
+    y = np.zeros(100, np.uint32)
+    partial(x[:90], y, on=on)  # the lanes beyond have no turn
+    assert y.sum() == 90
+
+
+@loom.kernel
+def blind(y: InOut[u32]):
+    loom.atomic_add(y, 0, 1)
+
+
+@loom.kernel
+def blindly_set(y: InOut[u32]):
+    loom.atomic_max(y, 0, 7)
+    y[1] = 3
+
+
+def test_a_kernel_that_asks_for_no_lane_counts_none_by_itself(on: str) -> None:
+    y = np.zeros(200, np.uint32)
+    with pytest.raises(ArgumentError, match="what atomic_add gives depends on the number of lanes"):
+        blind(y, on=on)
+    blind(y, lanes=200, on=on)
+    assert y[0] == 200
+    blindly_set(y, on=on)  # whatever their number
+    assert y[:2].tolist() == [200, 3]

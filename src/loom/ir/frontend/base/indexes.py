@@ -151,6 +151,8 @@ class IndexTyping(Typing):
             self.builder.differences.add(result)
         if found and name in _KEEPS and result.dtype in (u32, i32) and not self._is_bits(name, args):
             self.index(result)
+        elif found and result.dtype == u32:
+            self.builder.mixed.add(result)
         return result
 
     def _is_bits(self, name: str, args: tuple[Instr, ...]) -> bool:

@@ -191,6 +191,8 @@ class Typing:
             remedy = f"Index every axis: {operand.memory.name}[{axes}]"
         elif isinstance(operand, (RecordPlace, StructValue)):
             remedy = "Take one of its fields"
+        elif isinstance(operand, Static) and isinstance(operand.value, str):
+            remedy = 'Write an f-string, f"{x}", in print or assert; elsewhere there are no texts'
         elif isinstance(operand, Static) and operand.value is None:
             remedy = "Return a number on every path of the function"
         raise self.builder.error("not a value", "a number", describe(operand), remedy)
@@ -202,7 +204,8 @@ class Typing:
         if is_scalar(value) and self.default_dtype(value) != scalar:
             raise self.builder.error("constant has another type", dtype, value.dtype, f"Convert with {scalar}(...)")
         if isinstance(value, bool) != scalar.is_bool and not strong:
-            raise self.builder.error("constant of wrong kind", dtype, repr(value), "Write True or False for bool only")
+            remedy = "Write True or False for bool only, or make a number of the bool, f32(...)"
+            raise self.builder.error("constant of wrong kind", dtype, repr(value), remedy)
         if scalar.is_float and isinstance(value, int):
             self._check_exact(value, scalar)
         elif scalar.is_integer and isinstance(value, float):
@@ -210,7 +213,7 @@ class Typing:
                 "a float constant meets an integer",
                 dtype,
                 repr(value),
-                "Write a whole number, or convert with f32(...)",
+                "Write a whole number, or let what it meets be a float: f32(x), a: f32",
             )
         item: Any = value.item() if is_scalar(value) else value
         result = self.builder.const(item, scalar)

@@ -13,7 +13,6 @@ import llvmlite.ir as ll
 from loom.core.dtype import DType, i32, u8, u16, u32
 from loom.ir.constants import constant_value
 from loom.ir.kernel import Instr, Memory, Space
-from loom.targets.base import Bounds
 from loom.targets.llvm.access.messages import Messages
 from loom.targets.llvm.machine import PLACED_ELEMENTS
 from loom.targets.llvm.values.lanes import Lanes
@@ -76,7 +75,7 @@ class ArrayIndexes:
     def check(self, instr: Instr, memory: Memory, wide: Any) -> Any:
         """Return whether an index that all running lanes share is inside; the host is told of one that is not."""
         inside = self.inside(wide, memory)
-        if self.s.bounds is Bounds.REPORTED:
+        if self.s.bounds.reports:
             with self.s.branch(self.b.not_(inside), "outside"):
                 self.messages.out_of_bounds(instr, memory, self.v.splat(wide), self.s.mask)
         return inside

@@ -11,7 +11,7 @@ from typing import Any
 
 from loom.core.dtype import DType, lookup, u64
 from loom.ir.kernel import Instr, Memory
-from loom.targets.base import LOG_HEADER_WORDS, LOG_WORDS_BEFORE_VALUES, Bounds, Site
+from loom.targets.base import LOG_HEADER_WORDS, LOG_WORDS_BEFORE_VALUES, Site
 from loom.targets.llvm.values.lanes import Lanes
 from loom.targets.llvm.values.state import State
 from loom.targets.llvm.values.types import I64
@@ -47,7 +47,7 @@ class Messages:
 
     def out_of_bounds(self, instr: Instr, memory: Memory, index: Any, outside: Any) -> None:
         """Send index and length for every lane of ``outside`` (None: all), if they are wanted."""
-        if self.s.bounds is not Bounds.REPORTED:
+        if not self.s.bounds.reports:
             return
         about = (instr.op.name, memory.space.value)
         site = self.site(instr, "bounds", about, instr.args[:1], memory.name)

@@ -12,7 +12,6 @@ from typing import Any
 import llvmlite.ir as ll
 
 from loom.ir.kernel import For, Instr, While
-from loom.targets.base import Bounds
 from loom.targets.llvm.flow.serial import SerialLoops
 from loom.targets.llvm.flow.vector_walk import OpenLoop, VectorWalk
 from loom.targets.llvm.values.lanes import Lanes
@@ -114,7 +113,7 @@ class Loops:
 
     def is_batched(self, s: For, step: Any) -> bool:
         """True for a GPU's loop of little but reads at places that were read: several turns wait for memory at once."""
-        if not self.s.machine.threads or self.s.bounds is Bounds.REPORTED or s.down or not self.is_one(step):
+        if not self.s.machine.threads or self.s.bounds.reports or s.down or not self.is_one(step):
             return False
         read: set[Instr] = set()
         found = False

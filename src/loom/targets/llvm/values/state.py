@@ -73,7 +73,7 @@ class State:
 
     def __post_init__(self) -> None:
         speaks = (isinstance(s, Instr) and s.op.name in ("print", "assert") for s in walk(self.kernel.body))
-        self.numbers_lanes = self.bounds is Bounds.REPORTED or any(speaks)
+        self.numbers_lanes = self.bounds.reports or any(speaks)
         self.vectors = Vectors(self.builder, self.width)
         self.arithmetic = Arithmetic(self.builder, self.vectors, self.machine)
 
