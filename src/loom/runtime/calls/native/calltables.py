@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -82,7 +83,11 @@ def _enter(
     """Enter a call in the table of its kernel; False if it is there, or is none that the door takes."""
     from loom.runtime.calls.native.nativedoor import opened  # few programs call a kernel twice
 
-    with CRITICAL, _lock:
+    with CRITICAL, _lock, ExitStack() as end:
+        if _entering:  # a finalizer called this
+            return False
+        end.callback(_entering.clear)
+        _entering.append(called)
         door = opened(_CallTable)
         if door is None:
             return False
@@ -104,7 +109,9 @@ def _enter(
         return is_new
 
 
-_lock = hold_over_forks(threading.Lock())
+_lock = hold_over_forks(threading.RLock())
+_entering: list[KernelFunction] = []
+"""Of what a call is being entered: whoever has the lock and finds one comes in the middle, in the same thread."""
 
 
 class _CallTable:

@@ -79,7 +79,7 @@ class CpuDevice(ProcessBound):
 
     def __init__(self) -> None:
         self._loaded: dict[tuple[str, str, Bounds, Machine], _Loaded] = {}
-        self._lock = hold_over_forks(threading.Lock())
+        self._lock = hold_over_forks(threading.RLock())
 
     @property
     def machine(self) -> Machine:
@@ -128,8 +128,8 @@ class CpuDevice(ProcessBound):
         if found is None:
             with self._lock:
                 found = self._loaded.get(key) or self._loaded.setdefault(key, self._load(kernel, *key[1:]))
-                while len(self._loaded) > MOST_LOADED:  # programs keep their own
-                    del self._loaded[next(iter(self._loaded))]
+                for old in list(self._loaded)[: max(0, len(self._loaded) - MOST_LOADED)]:  # programs keep their own
+                    self._loaded.pop(old, None)
         return found
 
     def _load(self, kernel: VerifiedKernel, locations: str, bounds: Bounds, machine: Machine) -> _Loaded:
