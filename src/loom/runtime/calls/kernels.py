@@ -15,7 +15,13 @@ __all__ = ["kernel"]
 
 
 def _launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, Any], groups: Any = None) -> Any:
-    from loom.runtime.calls.launch import launch
+    try:
+        from loom.runtime.calls.launch import launch
+    except ImportError:
+        from loom.core.late.inner_imports import refuse_half_loaded
+
+        refuse_half_loaded("loom.runtime.calls.launch", f"kernel {function.name!r}")
+        raise
 
     KernelFunction.launch = staticmethod(launch)
     return launch(function, args, named, groups)

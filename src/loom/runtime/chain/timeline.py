@@ -163,14 +163,16 @@ class Timeline:
             self.pull(upto)
         if not (self._unheard or self._untold):  # what was heard is over
             return
-        with self._hearing:
-            self._hear()
-            while self._untold and (upto is None or self._untold[0][0] <= upto):
+        while True:
+            with self._hearing:
+                self._hear()
+                if not self._untold or (upto is not None and self._untold[0][0] > upto):
+                    return
                 outcome = self._untold.popleft()[1]
-                for line in outcome.lines:
-                    print(line)
-                if outcome.error is not None:
-                    raise outcome.error
+            for line in outcome.lines:  # with no lock of the timeline: where it goes to may be code of others
+                print(line)
+            if outcome.error is not None:
+                raise outcome.error
 
     def pull(self, upto: int | None = None) -> None:
         """Bring back what the runs numbered up to ``upto`` (None: all) wrote; they must be over."""

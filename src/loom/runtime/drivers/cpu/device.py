@@ -325,7 +325,6 @@ class _CpuProgram:
         begun(submission)
 
 
-_interrupts = Interrupts(_CpuProgram.run.__code__)
 _under_way: dict[int, _CpuSubmission] = {}
 """Runs the walker may still touch, so that their memory outlives every reference of the caller."""
 _process = object()
@@ -353,6 +352,7 @@ class _Fate:
     is_lost: bool = False
     is_ended: bool = False
     waited_for: int = -1
+    heard_at: int = -1
     error: DeviceError | None = None
 
 
@@ -392,6 +392,8 @@ class _CpuSubmission:
         return True
 
     def _wait(self, seconds: float) -> bool:
+        if self.program.may_last and monotonic() >= _interrupts.until:
+            _interrupts.listen()
         try:
             return self.program.threads.wait(self.address, seconds)
         except KeyboardInterrupt:
@@ -402,12 +404,23 @@ class _CpuSubmission:
     def interrupt(self) -> None:
         """Take note of Ctrl-C while somebody waits; end a dispatch that was there the time before."""
         here, fate = self.cells.executed, self.meet_fate()
-        if fate.waited_for == here and not self.is_over():
-            what = "a dispatch that did not end was ended where it was, by Ctrl-C pressed twice"
-            remedy = "What it writes has any contents: write it anew"
-            fate.error = DeviceError("device 'cpu'", what, remedy=remedy)
-            self.end()
+        if fate.waited_for == here:
+            self._end_for_good(fate)
         fate.waited_for = here
+
+    def hear(self) -> None:
+        """Do so under a handler of the user's, which may not end the wait; told by the thread that hears of signals."""
+        here, fate = self.cells.executed, self.meet_fate()
+        if fate.heard_at == here:
+            self._end_for_good(fate)
+        fate.heard_at = here
+
+    def _end_for_good(self, fate: _Fate) -> None:
+        if self.is_over():
+            return
+        what = "a dispatch that did not end was ended where it was, by Ctrl-C pressed twice"
+        fate.error = DeviceError("device 'cpu'", what, remedy="What it writes has any contents: write it anew")
+        self.end()
 
     def meet_fate(self) -> _Fate:
         """Return what befell it, to be changed."""
@@ -455,6 +468,9 @@ class _CpuSubmission:
             return Outcome(sent.lines, lost=self.fate.error)
         excess = self.cells.excess
         return Outcome(sent.lines, self.program.excess(excess - 1)) if excess else sent
+
+
+_interrupts = Interrupts(_CpuProgram.run.__code__, _CpuSubmission._wait.__code__)
 
 
 @atexit.register
