@@ -385,13 +385,14 @@ class _CpuSubmission:
                     "device 'cpu'", "the run was under way when this process was forked, and its threads stayed behind",
                     remedy="Wait for runs before a fork, or boot a new unit after it",
                 )  # fmt: skip
-            if seconds <= 0 or not self._wait(seconds):
+            if seconds <= 0 or not self.wait_for_end(seconds):
                 return False
         self.attached = ()
         _under_way.pop(self.address, None)
         return True
 
-    def _wait(self, seconds: float) -> bool:
+    def wait_for_end(self, seconds: float) -> bool:
+        """Wait for the end, as the thread that hears of signals can see."""
         if self.program.may_last and monotonic() >= _interrupts.until:
             _interrupts.listen()
         try:
@@ -470,7 +471,7 @@ class _CpuSubmission:
         return Outcome(sent.lines, self.program.excess(excess - 1)) if excess else sent
 
 
-_interrupts = Interrupts(_CpuProgram.run.__code__, _CpuSubmission._wait.__code__)
+_interrupts = Interrupts(_CpuProgram.run.__code__, _CpuSubmission.wait_for_end.__code__)
 
 
 @atexit.register
