@@ -123,7 +123,7 @@ def __getattr__(name: str) -> Any:
             try:
                 found = public(getattr(import_module(module), name))
             except (AttributeError, ImportError):
-                from loom.core.late.inner_imports import refuse_half_loaded
+                from loom.core.process.inner_imports import refuse_half_loaded
 
                 refuse_half_loaded(module, f"loom.{name}")
                 raise

@@ -27,9 +27,9 @@ from loom.core.errors import ArgumentError
 __all__ = [
     "CALL_SETTINGS",
     "build_key",
-    "check_others",
     "cache_directory",
     "check_bounds",
+    "check_others",
     "compile_settings",
     "default_device",
     "environment",

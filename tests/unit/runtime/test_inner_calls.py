@@ -1,4 +1,4 @@
-"""Calls of Loom in the middle of calls of Loom, by the same thread: finalizers, handlers of signals, what is printed to.
+"""Calls of Loom in the middle of calls of Loom, by the same thread: finalizers, handlers of signals, what is printed.
 
 Each runs in a process of its own, which a hang would end by the limit of ``outcome``. Oracles: how often each array was
 written, counted beside the call, and Python's own arithmetic.

@@ -18,7 +18,7 @@ def _launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, An
     try:
         from loom.runtime.calls.launch import launch
     except ImportError:
-        from loom.core.late.inner_imports import refuse_half_loaded
+        from loom.core.process.inner_imports import refuse_half_loaded
 
         refuse_half_loaded("loom.runtime.calls.launch", f"kernel {function.name!r}")
         raise

@@ -209,7 +209,8 @@ def _refuse_shared(interface: Interface, operands: Sequence[CallBuffer]) -> None
                 names = interface.buffers[i][1].name, interface.buffers[j][1].name
                 raise ArgumentError(
                     interface.where, f"{names[0]!r} and {names[1]!r} share memory and one is written",
-                    expected="separate memory", remedy="Pass a copy of one, or write the kernel with one InOut parameter for both",
+                    expected="separate memory",
+                    remedy="Pass a copy of one, or write the kernel with one InOut parameter for both",
                 )  # fmt: skip
 
 

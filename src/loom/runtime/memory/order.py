@@ -55,7 +55,8 @@ class Use:
     """
 
     __slots__ = (
-        "__weakref__", "_before", "_gate", "_is_inner", "_process", "_run", "_thread", "domain", "fresh", "lost", "written",
+        "__weakref__", "_before", "_gate", "_is_inner", "_process", "_run", "_thread", "domain", "fresh", "lost",
+        "written",
     )  # fmt: skip
 
     def __init__(self, domain: Any, *, lasting: bool = False) -> None:
@@ -372,7 +373,7 @@ def _join(kept: Uses, other: Uses) -> Uses:
 
 
 def _replace(now: int, first: int, last: int, bounds: list[int], owners: list[ref[Uses]]) -> bool:
-    """Put ranges in the place of others; False, and nothing is done, if any changed since there were ``now`` changes."""
+    """Put ranges in the place of others; False, and nothing is done, if any changed after ``now`` changes."""
     global _changes  # noqa: PLW0603
     of_bounds, of_owners = slice(2 * first, 2 * last), slice(first, last)
     if now != _changes:

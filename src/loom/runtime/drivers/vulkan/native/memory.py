@@ -49,7 +49,7 @@ class DeviceMemory:
 
     Storages are given back when they are collected, which may happen in the middle of any line that makes an object:
     ranges change hands under a lock, and what comes back meanwhile waits in a queue. What is asked for meanwhile in the
-    same thread (by a finalizer, or a handler of signals) gets an arena of its own, and moves through a buffer of its own.
+    same thread (by a finalizer, or a handler of signals) gets an arena of its own, and moves through its own buffer.
     """
 
     def __init__(self, owner: DeviceContext, queues: Queues, settle: Callable[[], None]) -> None:

@@ -202,9 +202,8 @@ class Queues:
 
     def fence(self) -> Any:
         """Return a fence that is not signalled."""
-        with self._lock:
-            with suppress(IndexError):  # there is none
-                return self._fences.pop()
+        with self._lock, suppress(IndexError):  # there is none
+            return self._fences.pop()
         return self.device.create("Fence", self.api.new("VkFenceCreateInfo"))
 
     def give_back(self, fence: Any) -> None:
@@ -264,9 +263,8 @@ class Queues:
 
         The one kept last comes first: recording into memory that a pool has is several times faster than into new.
         """
-        with self._lock:
-            with suppress(IndexError):
-                return self._idle.pop()
+        with self._lock, suppress(IndexError):
+            return self._idle.pop()
         api, device = self.api, self.device
         info = api.new("VkCommandPoolCreateInfo", flags=0x2, queueFamilyIndex=device.adapter.queue_family)
         pool = device.create("CommandPool", info)
