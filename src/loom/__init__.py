@@ -130,7 +130,13 @@ def _find(name: str) -> object:
         else:
             from loom.core.tracebacks import public
 
-            found = public(getattr(import_module(module), name))
+            try:
+                found = public(getattr(import_module(module), name))
+            except (AttributeError, ImportError):
+                from loom.core.process.inner_imports import refuse_half_loaded
+
+                refuse_half_loaded(module, f"loom.{name}")
+                raise
         return globals().setdefault(name, found)  # of threads that ask at once all get one function
     if name.endswith(_VECTOR_SUFFIXES) and name[:-2] in _NAMES["loom.core.dtype"].split():
         from loom.core.dtype import lookup

@@ -12,7 +12,9 @@ Layer: core. Invariant: a setting changes speed, checks or places, never the bit
     LOOM_MONITOR    1: show this process to ``loom monitor``
     LOOM_TRACEBACK  full: tracebacks with Loom's own frames, which are otherwise left out
 
-``LOOM_VULKAN_VALIDATE`` (1: load Vulkan's validation layer) is read by the Vulkan driver.
+    LOOM_VULKAN_VALIDATE  1: load Vulkan's validation layer, for work on Loom itself
+
+Those that no build asks for are looked at when a device is first asked for: none is unusable in silence.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ __all__ = [
     "build_key",
     "cache_directory",
     "check_bounds",
+    "check_others",
     "compile_settings",
     "default_device",
     "environment",
@@ -36,6 +39,7 @@ __all__ = [
     "optimise_code",
     "simd_lanes",
     "thread_count",
+    "validate_vulkan",
 ]
 
 MAX_THREADS = 64
@@ -103,14 +107,27 @@ def full_tracebacks() -> bool:
     return os.environ.get("LOOM_TRACEBACK") == "full"
 
 
+def validate_vulkan() -> bool:
+    """Tell whether Vulkan's validation layer is loaded."""
+    return _integer("LOOM_VULKAN_VALIDATE", 0, 1) == 1
+
+
+def check_others() -> None:
+    """Look at the settings that no build asks for; ArgumentError for one that is unusable."""
+    for read in (native_calls, monitor_wanted, validate_vulkan):
+        read()
+    if os.environ.get("LOOM_TRACEBACK") not in (None, "", "full"):
+        raise _unusable("LOOM_TRACEBACK", "full, or nothing", what="not a usable setting")
+
+
 def default_device() -> str:
     """Return the name of the device used where none is named."""
     return _text("LOOM_DEVICE") or "auto"
 
 
 def cache_directory() -> str | None:
-    """Return the cache folder asked for, None for the user's own."""
-    return os.environ.get("LOOM_CACHE_DIR") or None
+    """Return the cache folder asked for, None for the user's own; ``~`` is a home, which few shells put there here."""
+    return os.path.expanduser(os.environ.get("LOOM_CACHE_DIR", "")) or None
 
 
 _SET: dict[bytes, bytes] | None = getattr(os.environ, "_data", None) if os.name == "posix" else None
@@ -136,8 +153,8 @@ def _integer(name: str, least: int, most: int) -> int | None:
     return int(text)
 
 
-def _unusable(name: str, expected: str) -> ArgumentError:
+def _unusable(name: str, expected: str, what: str = "not a usable number") -> ArgumentError:
     return ArgumentError(
-        f"environment {name}", "not a usable number", expected=expected, got=repr(os.environ[name]),
+        f"environment {name}", what, expected=expected, got=repr(os.environ[name]),
         remedy=f"Unset {name} or correct it",
     )  # fmt: skip

@@ -122,6 +122,7 @@ def device(name: str | Device | DeviceInfo | None = None) -> Device:
     known = _opened.get(wanted)
     if known is not None:
         return known.open(wanted, where)
+    options.check_others()
     known = driver(wanted, where)
     found = known.open(wanted, where)
     _require_port(found, wanted, where)

@@ -21,6 +21,7 @@ from loom.core.errors import ArgumentError, DTypeError, StateError, near_matches
 from loom.core.given import able, flag, items, text
 from loom.core.given import path as path_of
 from loom.core.options import thread_count
+from loom.core.process.bound import ProcessBound
 from loom.core.process.thread_pools import ThreadPool
 from loom.core.tracebacks import brief_class
 from loom.formats.vectors import Flushable, write_vectors
@@ -44,7 +45,7 @@ _opening = threading.Lock()
 
 
 @brief_class
-class Support:
+class Support(ProcessBound):
     """The part of an application that boots units, moves data and keeps state.
 
     A context manager: leaving it finishes all transfers and shuts down the units it booted. Every transfer returns a
@@ -65,6 +66,8 @@ class Support:
     ...     support.download(unit).result().tolist()
     [7, 8]
     """
+
+    copied_instead = "Open another where it is needed"
 
     def __init__(self, *, workers: int | None = None, snapshot_nbytes: int = SNAPSHOT_NBYTES) -> None:
         where = "loom.Support"

@@ -77,3 +77,27 @@ def test_unusable_values(monkeypatch: pytest.MonkeyPatch, name: str, text: str, 
     assert str(caught.value) == (
         f"[environment {name}] not a usable number: expected {expected}, got '{text}'. Unset {name} or correct it."
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("LOOM_NATIVE", "x", "not a usable number: expected 0 to 1, got 'x'"),
+        ("LOOM_NATIVE", "2", "not a usable number: expected 0 to 1, got '2'"),
+        ("LOOM_MONITOR", "x", "not a usable number: expected 0 to 1, got 'x'"),
+        ("LOOM_VULKAN_VALIDATE", "x", "not a usable number: expected 0 to 1, got 'x'"),
+        ("LOOM_TRACEBACK", "x", "not a usable setting: expected full, or nothing, got 'x'"),
+    ],
+)
+def test_settings_that_no_build_asks_for(monkeypatch: pytest.MonkeyPatch, name: str, text: str, expected: str) -> None:
+    options.check_others()
+    monkeypatch.setenv(name, text)
+    with pytest.raises(ArgumentError) as caught:
+        options.check_others()
+    assert str(caught.value) == f"[environment {name}] {expected}. Unset {name} or correct it."
+
+
+def test_a_cache_folder_below_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.setenv("LOOM_CACHE_DIR", "~/.cache/zz")
+    assert options.cache_directory() == "/home/someone/.cache/zz"

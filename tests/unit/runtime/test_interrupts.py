@@ -425,3 +425,27 @@ again()
 """
     )
     assert out == "interrupted\n3000\n"
+
+
+@pytest.mark.parametrize("how", ["wait", "read"])
+def test_ctrl_c_pressed_again_ends_what_is_waited_for_under_a_handler_that_returns(outcome: Outcome, how: str) -> None:
+    out = outcome(
+        ENDLESS
+        + f"""
+heard = []
+signal.signal(signal.SIGINT, lambda *_: heard.append(1))
+unit = loom.boot(registers=64)
+unit.dispatch(lane_by_lane, bind={{"x": "registers"}})
+run = unit.build().launch()
+press(0.3, 0.4)
+try:
+    run.wait() if {how!r} == "wait" else unit.read(0, 1)
+except loom.LoomError as error:
+    print(len(heard), error)
+again()
+"""
+    )
+    assert out == (
+        "2 [device 'cpu'] a dispatch that did not end was ended where it was, by Ctrl-C pressed twice. What it writes "
+        "has any contents: write it anew.\n3000\n"
+    )

@@ -7,6 +7,8 @@ out by hand, and the clock.
 from __future__ import annotations
 
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -244,3 +246,29 @@ def test_a_launch_that_is_refused_is_not_timed_for_ever() -> None:
         for _ in range(6):
             program.run()
         assert unit.status().baseline is not None
+
+
+def test_observations_of_several_threads() -> None:
+    """All that learn at the same time have something to learn of, as if they came one after the other."""
+    pacer = Pacer()
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(3000):
+                pacer.observe(1000)
+                pacer._forget()
+        except BaseException as error:
+            failed.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert failed == []

@@ -28,7 +28,7 @@ from loom.runtime.memory.storage import HostStorage, Storage, TypedStorage
 from loom.runtime.port.device import Device
 from loom.runtime.port.elements import Readable, Returning
 
-__all__ = ["CallBuffer", "fetch", "in_order", "read_list", "operand"]
+__all__ = ["CallBuffer", "fetch", "in_order", "operand", "read_list"]
 
 _MOST_WORK = 10_000
 

@@ -19,14 +19,14 @@ from loom.core.conversions import show
 from loom.core.errors import ArgumentError, DeviceError, OutOfBounds, ShapeError
 from loom.core.given import is_list, is_mapping
 from loom.core.numbers import whole
-from loom.core.options import check_bounds
+from loom.core.options import check_bounds, native_calls
 from loom.core.tracebacks import brief
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.interp import current_debug
 from loom.ir.kernel import Access, Memory
 from loom.ir.records import record_of
 from loom.runtime.borrowed import home_of_others
-from loom.runtime.calls.data import CallBuffer, fetch, in_order, read_list, operand
+from loom.runtime.calls.data import CallBuffer, fetch, in_order, operand, read_list
 from loom.runtime.calls.interface import MISSING, SETTINGS, CallForm, Interface, interface_of
 from loom.runtime.calls.native import offer
 from loom.runtime.chain.extents import Array
@@ -46,6 +46,7 @@ __all__ = ["launch", "run_over"]
 def launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, Any], groups: Any = None) -> Any:
     """Run a kernel over what a call gives; return the outputs that were left out, None if there were none."""
     called = function
+    native_calls()  # also where none can be native: a setting that is unusable is told before anything is done
     if function.variables:
         function = instance_of(function, dict(zip(function.parameters, args)) | named, f"kernel {function.name!r}")  # noqa: B905
     interface = interface_of(function)
@@ -233,7 +234,7 @@ def _refuse_views(interface: Interface, values: Sequence[Any]) -> None:
 def _sharing(interface: Interface, first: str, second: str) -> ArgumentError:
     return ArgumentError(
         interface.where, f"{first!r} and {second!r} share memory and one is written",
-        expected="separate memory", remedy="Pass a copy of one, or declare one parameter InOut",
+        expected="separate memory", remedy="Pass a copy of one, or write the kernel with one InOut parameter for both",
     )  # fmt: skip
 
 

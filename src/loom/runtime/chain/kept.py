@@ -3,7 +3,8 @@
 Layer: runtime. The one home for those of patterns and of tensors. A kept program is recorded over ``HostSlot``s; each
 run attaches memory and lets go of it, so that nothing of a caller's is held. What programs have for themselves is
 bounded, in number and in bytes: the least recently used go first, and one that alone has more is not kept. Invariant: a
-kept program is started by one call at a time; a second one waits for it.
+kept program is started by one call at a time; a second one waits for it, unless the same thread is in both: a finalizer
+or a handler of signals that calls Loom in the middle of a call gets a program of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence, Sized
+from contextlib import suppress
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -104,7 +106,8 @@ class Kept:
         self._program = program
         self.slots = tuple(slots)
         self._numbers = tuple(numbers)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._thread = 0
         self._last: Submission | None = None
         self.in_place = in_place
         self._is_plain = in_place and program.takes(self.slots)
@@ -126,17 +129,28 @@ class Kept:
     @property
     def is_busy(self) -> bool:
         """True while a call is starting it, or a run that reads its slots is under way."""
-        return self._lock.locked() or (self.in_place and self._last is not None and not self._last.done)
+        return self._thread != 0 or (self.in_place and self._last is not None and not self._last.done)
+
+    @property
+    def is_busy_here(self) -> bool:
+        """True in a call that comes in the middle of another that starts it in the same thread."""
+        return self._thread == threading.get_ident()
 
     def direct(self, numbers: Sequence[int] = ()) -> Direct | None:
         """Return a copy of what it runs, with such numbers, if that is little; None, too, while it is in use."""
         if not self.in_place or not self._lock.acquire(blocking=False):
             return None
         try:
-            self._let_go()
-            for params, column, position in self._numbers:
-                params[0, column] = numbers[position]
-            run = self._program.direct(self.slots)
+            if self._thread:  # in the middle of a call of this thread
+                return None
+            self._thread = threading.get_ident()
+            try:
+                self._let_go()
+                for params, column, position in self._numbers:
+                    params[0, column] = numbers[position]
+                run = self._program.direct(self.slots)
+            finally:
+                self._thread = 0
         finally:
             self._lock.release()
         if run is None:
@@ -150,8 +164,8 @@ class Kept:
         ``wait``: it is over when this returns, whatever the device.
         """
         with self._lock:
-            self._attach(memory, numbers)
             try:
+                self._attach(memory, numbers)
                 if self.in_place:
                     self._program.run()
                 elif wait:
@@ -170,11 +184,15 @@ class Kept:
             self.run(*memory, numbers=numbers)
             return
         with self._lock:
-            if self._last is not None:
-                self._let_go()
-            for params, column, position in self._numbers:
-                params[0, column] = numbers[position]
-            self._program.run_over(memory)
+            try:
+                self._thread = threading.get_ident()
+                if self._last is not None:
+                    self._let_go()
+                for params, column, position in self._numbers:
+                    params[0, column] = numbers[position]
+                self._program.run_over(memory)
+            finally:
+                self._thread = 0
 
     def run_at(self, arrays: Sequence[np.ndarray[Any, Any]], starts: Sequence[int], numbers: Sequence[int]) -> None:
         """Run over contiguous arrays that no program is bound to, whose memory starts there."""
@@ -194,8 +212,8 @@ class Kept:
         ``wait``: the caller is going to wait, so that the run may be done here; None if it is.
         """
         with self._lock:
-            self._attach(memory, numbers)
             try:
+                self._attach(memory, numbers)
                 self._program.move(timeline)
                 if wait and self.in_place:
                     self._program.run()
@@ -208,8 +226,8 @@ class Kept:
     def start(self, *memory: np.ndarray[Any, Any] | Storage) -> Submission:
         """Start a run and return at once; the memory is the caller's to keep until it is over."""
         with self._lock:
-            self._attach(memory, ())
             try:
+                self._attach(memory, ())
                 self._last = self._program.launch()
             finally:
                 self._detach()
@@ -222,6 +240,7 @@ class Kept:
         self._last = None
 
     def _attach(self, memory: Sequence[np.ndarray[Any, Any] | Storage], numbers: Sequence[int]) -> None:
+        self._thread = threading.get_ident()
         self._let_go()
         for slot, given in zip(self.slots, memory, strict=True):
             slot.attach(given)
@@ -231,6 +250,7 @@ class Kept:
     def _detach(self) -> None:
         for slot in self.slots:
             slot.detach()
+        self._thread = 0
 
 
 class KeptPrograms:
@@ -240,8 +260,7 @@ class KeptPrograms:
         self.most = most
         self.most_nbytes = most_nbytes
         self._kept: OrderedDict[Hashable, tuple[Kept, int]] = OrderedDict()
-        self._nbytes = 0
-        self._lock = hold_over_forks(threading.Lock())
+        self._lock = hold_over_forks(threading.RLock())
 
     def __len__(self) -> int:
         """Return how many are kept."""
@@ -250,7 +269,7 @@ class KeptPrograms:
     @property
     def nbytes(self) -> int:
         """Bytes that those kept have for themselves."""
-        return self._nbytes
+        return sum(nbytes for _, nbytes in [*self._kept.values()])
 
     def keys(self) -> list[Hashable]:
         """Return what those kept depend on, the least recently used first."""
@@ -258,33 +277,34 @@ class KeptPrograms:
             return list(self._kept)
 
     def find(self, key: Hashable) -> Kept | None:
-        """Return the program kept for a key."""
+        """Return the program kept for a key; None in the middle of a call of this thread that starts it."""
         with self._lock:
             found = self._kept.get(key)
-            if found is None:
+            if found is None or found[0].is_busy_here:
                 return None
-            self._kept.move_to_end(key)
+            with suppress(KeyError):  # let go of by a finalizer that came just now
+                self._kept.move_to_end(key)
             return found[0]
 
     def put(self, key: Hashable, made: Kept) -> Kept:
         """Keep a program, unless there is one by now; return the one to use."""
-        nbytes = made.nbytes
+        entry = made, made.nbytes
+        old: list[tuple[Kept, int]] = []
+        """They go when the lock is free: what they had may have finalizers."""
         with self._lock:
             found = self._kept.get(key)
             if found is not None:
-                return found[0]
-            if nbytes <= self.most_nbytes:
-                self._kept[key] = made, nbytes
-                self._nbytes += nbytes
-            while len(self._kept) > self.most or self._nbytes > self.most_nbytes:
-                self._nbytes -= self._kept.popitem(last=False)[1][1]
+                return made if found[0].is_busy_here else found[0]
+            if entry[1] <= self.most_nbytes:
+                self._kept[key] = entry
+            while self._kept and (len(self._kept) > self.most or self.nbytes > self.most_nbytes):
+                old.append(self._kept.popitem(last=False)[1])
         return made
 
     def clear(self) -> None:
         """Let go of all."""
         with self._lock:
-            self._kept.clear()
-            self._nbytes = 0
+            self._kept = OrderedDict()
 
     def after_fork(self) -> None:
         """Forget all: a thread that stayed behind may have been starting one."""

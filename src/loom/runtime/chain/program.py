@@ -290,7 +290,8 @@ class Program(ProcessBound):
         if self._guarantee is Guarantee.FAST:
             library.note_begun()
         touched = self._touched
-        use = self._use if touched.is_fixed else Use(self._domain)
+        begins = self._use.is_open  # this comes in the middle of that, in the same thread
+        use = self._use if touched.is_fixed and not begins else Use(self._domain)
         try:
             enter(use, *touched.now())
         except BaseException:

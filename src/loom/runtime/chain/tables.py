@@ -16,7 +16,7 @@ from loom.runtime.port.device import Device
 
 __all__ = ["table_of"]
 
-_lock = hold_over_forks(threading.Lock())
+_lock = hold_over_forks(threading.RLock())
 _kept: WeakKeyDictionary[Device, WeakValueDictionary[bytes, Storage]] = WeakKeyDictionary()
 
 

@@ -23,7 +23,7 @@ from loom.runtime.chain.promise import Promises
 from loom.runtime.port.device import DeviceSubmission
 
 if TYPE_CHECKING:
-    from loom.runtime.port.log import Outcome
+    from loom.runtime.port.log import SILENT, Outcome
     from loom.runtime.port.pacing import Pacer, Pacing, ProgramPace
 
 __all__ = ["MOVING", "SLICE_SECONDS", "Owned", "Timeline", "deadline_of", "wait_until"]
@@ -149,14 +149,11 @@ class Timeline:
     def enter(self, inner: DeviceSubmission) -> int:
         """Take note of a run that comes after all others; return its number."""
         with self._hearing:
-            self._entered += 1
-            self.last = inner
-            if self._unheard or not inner.wait(0.0):
-                self._unheard.append(inner)
-                self._hear()
-            else:
-                self._listen(inner)
-            return self._entered
+            number = self._entered + 1
+            self._entered, self.last = number, inner  # nothing comes in the middle of these lines
+            self._unheard.append(inner)
+            self._hear()
+            return number
 
     @property
     def untold(self) -> tuple[Sized, ...]:
@@ -176,16 +173,18 @@ class Timeline:
             return len(self._unheard)
 
     def _hear(self) -> None:
-        """Take from runs that are over what they have to tell, so that their logs can go."""
-        while self._unheard and self._unheard[0].wait(0.0):
-            self._listen(self._unheard.popleft())
+        """Take from runs that are over what they have to tell, so that their logs can go.
 
-    def _listen(self, inner: DeviceSubmission) -> None:
-        """Take from the next run, which is over, what it has to tell."""
-        outcome = inner.outcome()
-        self._heard += 1
-        if outcome.lines or outcome.error is not None:
-            self._untold.append((self._heard, outcome))
+        A finalizer that comes into this may do so too: a run is taken if it is still the next.
+        """
+        while self._unheard and (first := self._unheard[0]).wait(0.0):
+            outcome = first.outcome()
+            told = self._heard + 1, outcome
+            if self._unheard and self._unheard[0] is first:
+                self._heard += 1
+                self._unheard.popleft()
+                if outcome is not SILENT and (outcome.lines or outcome.error is not None):
+                    self._untold.append(told)
 
     def report(self, upto: int | None = None) -> None:
         """Print and raise what the runs numbered up to ``upto`` (None: all) told; they must be over.
@@ -196,14 +195,16 @@ class Timeline:
             self.pull(upto)
         if not (self._unheard or self._untold):  # what was heard is over
             return
-        with self._hearing:
-            self._hear()
-            while self._untold and (upto is None or self._untold[0][0] <= upto):
+        while True:
+            with self._hearing:
+                self._hear()
+                if not self._untold or (upto is not None and self._untold[0][0] > upto):
+                    return
                 outcome = self._untold.popleft()[1]
-                for line in outcome.lines:
-                    print(line)
-                if outcome.error is not None:
-                    raise outcome.error
+            for line in outcome.lines:  # with no lock of the timeline: where it goes to may be code of others
+                print(line)
+            if outcome.error is not None:
+                raise outcome.error
 
     def pull(self, upto: int | None = None) -> None:
         """Bring back what the runs numbered up to ``upto`` (None: all) wrote; they must be over."""

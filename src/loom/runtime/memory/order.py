@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from weakref import ref
 
 from loom.core.errors import StateError
+from loom.core.process.critical import CRITICAL
 from loom.core.process.forks import hold_over_forks
 
 __all__ = [
@@ -37,7 +38,9 @@ __all__ = [
 _SLICE_SECONDS = 0.05
 _FEW = 4
 """Readers that are listed without a look whether they are over."""
-_lock = hold_over_forks(threading.Lock())
+_lock = hold_over_forks(threading.RLock())
+_changing = False
+"""Whether uses are half entered: whoever has the lock and finds this comes in the middle, in the same thread."""
 _process = object()
 """Stands for this process; a fork gets another."""
 
@@ -53,7 +56,10 @@ class Use:
     one that is ``lasting``, which enters the same storages each time, keeps account of those; others enter all anew.
     """
 
-    __slots__ = ("__weakref__", "_gate", "_process", "_run", "_thread", "domain", "fresh", "lost", "written")
+    __slots__ = (
+        "__weakref__", "_before", "_gate", "_is_inner", "_process", "_run", "_thread", "domain", "fresh", "lost",
+        "written",
+    )  # fmt: skip
 
     def __init__(self, domain: Any, *, lasting: bool = False) -> None:
         self.domain = domain
@@ -65,6 +71,10 @@ class Use:
         self._run: Any = None
         self._thread = 0
         self._process = _process
+        self._before: list[Use] = []
+        """Of one that is about to begin: what it comes after."""
+        self._is_inner = False
+        """Whether it comes in the middle of another of its thread, and is over before that goes on."""
 
     def lose(self, uses: Uses) -> None:
         """Take note that another use came upon storage."""
@@ -73,20 +83,39 @@ class Use:
         else:
             self.lost.add(uses)
 
-    def open(self) -> None:
+    def open(self, before: list[Use]) -> None:
         """Tell that a run is about to begin: whoever waits from now on waits for it."""
         gate = threading.Lock()
         gate.acquire()
         self._thread, self._process = threading.get_ident(), _process
+        self._before, self._is_inner = before, False
         self._gate = gate
 
     def began(self, run: _Ends | None) -> None:
         """Tell what is under way; None: nothing, it is over or did not begin."""
         if run is not None:
             self._run = ref(run)  # a device keeps what is under way
+            while self._is_inner and not run.wait(_SLICE_SECONDS):
+                CRITICAL.look()
+        self._before = []
         gate, self._gate = self._gate, None
         if gate is not None:
             gate.release()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a run is about to begin, and nobody knows yet what that is."""
+        return self._gate is not None
+
+    @property
+    def is_open_here(self) -> bool:
+        """Whether a run is about to begin in this thread, in the middle of which this is asked."""
+        return self._gate is not None and self._thread == threading.get_ident()
+
+    def stand_in(self) -> None:
+        """Come in the middle of another use of its thread, which may be about to begin: end before that goes on."""
+        self._is_inner = True
+        self._before += [each for use in tuple(self._before) if use.is_open_here for each in use._before]
 
     def follow(self, inner: Use) -> None:
         """Be over when what is under way of another is, too."""
@@ -99,11 +128,16 @@ class Use:
             self._run = None
 
     def wait(self, seconds: float) -> bool:
-        """Wait at most ``seconds``; tell whether it is over. A thread never waits for what it is doing itself."""
+        """Wait at most ``seconds``; tell whether it is over.
+
+        A thread never waits for what it is about to do itself, but for what that comes after.
+        """
         gate = self._gate
-        if gate is not None:
-            if self._thread == threading.get_ident():
-                return True
+        if gate is not None and self._thread == threading.get_ident():
+            for use in tuple(self._before):
+                if not (use.run_over(seconds) if use.is_open_here else use.wait(seconds)):
+                    return False
+        elif gate is not None:
             if self._process is not _process:
                 raise StateError(
                     "storage", "it was in use when this process was forked, and what used it stayed behind",
@@ -112,6 +146,10 @@ class Use:
             if not gate.acquire(timeout=seconds) if seconds > 0 else not gate.acquire(blocking=False):
                 return False
             gate.release()
+        return self.run_over(seconds)
+
+    def run_over(self, seconds: float) -> bool:
+        """Wait at most ``seconds`` for the last run that began; tell whether it is over."""
         run = None if self._run is None else self._run()
         return run is None or run.wait(seconds)
 
@@ -159,7 +197,7 @@ class Uses:
             self._after_writer(use, waits)
         if use not in self.readers:
             if len(self.readers) >= _FEW:
-                over = [r for r in self.readers if r.has_read()]
+                over = [r for r in self.readers if not r.is_open and r.has_read()]
                 for reader in over:
                     reader.lose(self)
                 self.readers = [r for r in self.readers if r not in over]
@@ -172,9 +210,11 @@ class Uses:
         for reader in self.readers:
             if reader is not use:
                 reader.lose(self)
-                if reader.domain is not use.domain and not reader.has_read():
+                if reader.is_open_here or not reader.has_read():
                     waits.append(reader)
-        self.writer, self.readers, self.older = use, [], []
+        older = [other for other in self.uses() if other is not use and other.is_open_here]  # they begin after this
+        readers: list[Use] = []
+        self.writer, self.readers, self.older = use, readers, older
 
     def _after_writer(self, use: Use, waits: list[Use]) -> None:
         for old in self.older:
@@ -183,13 +223,12 @@ class Uses:
         writer = self.writer
         if writer is not None and writer is not use:
             writer.lose(self)
-            if writer.domain is not use.domain:
-                waits.append(writer)
+            waits.append(writer)
 
     def settle(self) -> None:
         """Forget uses if all of them are over."""
         uses = self.uses()
-        if all(use.wait(0.0) for use in uses):
+        if not any(use.is_open for use in uses) and all(use.wait(0.0) for use in uses):
             for use in uses:
                 use.lose(self)
             self.writer, self.readers, self.older = None, [], []
@@ -212,34 +251,66 @@ UNTRACKED = _Untracked()
 def enter(use: Use, reads: Iterable[Any], writes: Iterable[Any]) -> None:
     """Open a use of storages, and wait for all it must come after. ``began`` is to be called in any case.
 
-    What a use that is ``fresh`` had entered before, and did not lose, stands for it now.
+    What a use that is ``fresh`` had entered before, and did not lose, stands for it now. One that comes in the middle
+    of another's entry in the same thread (of a finalizer, or a handler of signals) leaves no note: it waits for all
+    that is noted, and is over before anybody else can enter.
     """
-    waits: list[Use] = []
+    global _changing  # noqa: PLW0603
+    before: list[Use] = []
     outer: using | None = getattr(_threads, "outer", None)
     with _lock:
-        use.open()
+        use.open(before)
         if outer is not None and use.lost is None:
-            reads, writes = outer.without_own(use, reads), outer.without_own(use, writes)
-        if not use.fresh:
-            use.fresh = True
-            for storage in reads:
-                _of(storage).read(use, waits)
-            for storage in writes:
-                _of(storage).write(use, waits)
-            if use.lost is not None:
-                use.lost.clear()
-                use.written = None
-        elif use.lost:
-            if use.written is None:
-                use.written = {_of(storage) for storage in writes}
-            for uses in use.lost:
-                if uses in use.written:
-                    uses.write(use, waits)
-                else:
-                    uses.read(use, waits)
+            reads, writes = outer.without_own(use, reads, before), outer.without_own(use, writes, before)
+        if _changing:
+            use.fresh = False
+            for storage in (*reads, *writes):
+                before += _all_uses(storage)
+            use.stand_in()
+        else:
+            _changing = True
+            try:
+                _enter(use, reads, writes, before)
+            finally:
+                _changing = False
+            if before and any(other.is_open_here for other in before):
+                use.stand_in()
+    for other in before:
+        if other is not use and (other.domain is not use.domain or other.is_open_here):
+            other.finish()
+
+
+def _enter(use: Use, reads: Iterable[Any], writes: Iterable[Any], before: list[Use]) -> None:
+    if use.fresh and use.lost:
+        if use.written is None:
+            use.written = {_of(storage) for storage in writes}
+        for uses in use.lost:
+            if uses in use.written:
+                uses.write(use, before)
+            else:
+                uses.read(use, before)
+        use.lost.clear()
+    while not use.fresh:  # until no memory of it turned out to be part of other memory meanwhile
+        use.fresh = True
+        for storage in reads:
+            _of(storage).read(use, before)
+        for storage in writes:
+            _of(storage).write(use, before)
+        if use.lost is not None:
             use.lost.clear()
-    for other in waits:
-        other.finish()
+            use.written = None
+        if any(storage.uses.merged is not None for storage in (*reads, *writes)):
+            use.fresh = False
+
+
+def _all_uses(storage: Any) -> list[Use]:
+    """Return all uses of storage, also where they are about to be those of other memory."""
+    found: list[Use] = []
+    uses: Uses | None = storage.uses
+    while uses is not None:
+        found += uses.uses()
+        uses = uses.merged
+    return found
 
 
 def _of(storage: Any) -> Uses:
@@ -268,6 +339,8 @@ It is changed in one step, so that the native door looks without the lock.
 _owners: list[ref[Uses]] = []
 """Who uses each of these ranges, none of which overlap."""
 _FEW_RANGES = 256
+_changes = 0
+"""How often they changed: by it, what comes in the middle of a change in the same thread is noticed."""
 
 
 def uses_at(start: int, stop: int) -> Uses:
@@ -277,23 +350,47 @@ def uses_at(start: int, stop: int) -> Uses:
     array, or a view of it, gets the same answer here as long as the one before is alive.
     """
     with _lock:
-        first, last = _ranges_at(start, stop)
-        kept, begin, end = None, start, stop
-        for n in range(first, last):
-            found = _owners[n]()
-            if found is not None:
-                begin, end = min(begin, BOUNDS[2 * n]), max(end, BOUNDS[2 * n + 1])
-                if kept is None:
-                    kept = found
-                else:
-                    kept.absorb(found)
-        kept = Uses() if kept is None else kept
-        BOUNDS[2 * first : 2 * last], _owners[first:last] = [begin, end], [ref(kept)]
+        kept: Uses | None = None
+        while True:
+            now = _changes
+            first, last = _ranges_at(start, stop)
+            begin, end = start, stop
+            for n in range(first, last):
+                found = _owners[n]()
+                if found is not None and found is not kept:
+                    begin, end = min(begin, BOUNDS[2 * n]), max(end, BOUNDS[2 * n + 1])
+                    kept = found if kept is None else _join(kept, found)
+            kept = Uses() if kept is None else kept
+            if _replace(now, first, last, [begin, end], [ref(kept)]):
+                break
         if len(_owners) % _FEW_RANGES == 0:
+            now, count = _changes, len(_owners)
             alive = [n for n, uses in enumerate(_owners) if uses() is not None]
-            BOUNDS[:] = [BOUNDS[n] for k in alive for n in (2 * k, 2 * k + 1)]
-            _owners[:] = [_owners[n] for n in alive]
+            _replace(now, 0, count, [BOUNDS[n] for k in alive for n in (2 * k, 2 * k + 1)], [_owners[n] for n in alive])
         return kept
+
+
+def _join(kept: Uses, other: Uses) -> Uses:
+    """Let one stand for another as well; return it."""
+    global _changing  # noqa: PLW0603
+    before, _changing = _changing, True
+    try:
+        kept.absorb(other)
+    finally:
+        _changing = before
+    return kept
+
+
+def _replace(now: int, first: int, last: int, bounds: list[int], owners: list[ref[Uses]]) -> bool:
+    """Put ranges in the place of others; False, and nothing is done, if any changed after ``now`` changes."""
+    global _changes  # noqa: PLW0603
+    of_bounds, of_owners = slice(2 * first, 2 * last), slice(first, last)
+    if now != _changes:
+        return False
+    BOUNDS[of_bounds] = bounds  # no finalizer or handler of signals comes between these lines: they call nothing,
+    _owners[of_owners] = owners  # and make nothing
+    _changes += 1
+    return True
 
 
 def _ranges_at(start: int, stop: int) -> tuple[int, int]:
@@ -306,12 +403,13 @@ def is_tracked(start: int, stop: int) -> bool:
     if not BOUNDS:
         return False
     with _lock:
+        now = _changes
         first, last = _ranges_at(start, stop)
-        if any(_owners[n]() is not None for n in range(first, last)):
+        if any(uses() is not None for uses in _owners[first:last]):
             return True
         if first < last:  # those programs are gone
-            del BOUNDS[2 * first : 2 * last], _owners[first:last]
-        return False
+            return not _replace(now, first, last, [], [])
+        return now != _changes
 
 
 def settle_uses(storage: Any) -> None:
@@ -319,7 +417,8 @@ def settle_uses(storage: Any) -> None:
     uses: Uses | None = getattr(storage, "uses", None)
     if uses is not None and uses.merged is None and uses is not UNTRACKED:
         with _lock, suppress(StateError):  # of what a fork left behind
-            uses.settle()
+            if not _changing:
+                uses.settle()
 
 
 class touching:  # noqa: N801 - used as a function is
@@ -386,15 +485,20 @@ class using(touching):  # noqa: N801 - as touching
         if self._inner is not None:
             self._use.follow(self._inner)
         super().__exit__(*exc)
-        self._reads = self._writes = self._own = ()
+        self._reads, self._writes, self._own = (), (), []
         for start, stop in self._ranges:
             is_tracked(start, stop)  # so that nobody asks for what is over
 
-    def without_own(self, use: Use, storages: Iterable[Any]) -> list[Any]:
-        """Return the storages that the block does not have in use, for a ``use`` in it; under the lock."""
+    def without_own(self, use: Use, storages: Iterable[Any], before: list[Use]) -> list[Any]:
+        """Return the storages that the block does not have in use, for a ``use`` in it; under the lock.
+
+        It comes after another use in the block, of a finalizer, say: that is put into ``before``.
+        """
         own, given = {id(_of(each)) for each in self._own}, list(storages)
         left = [each for each in given if id(_of(each)) not in own]
         if len(left) < len(given):
+            if self._inner is not None and self._inner is not use:
+                before.append(self._inner)
             self._inner = use
         return left
 

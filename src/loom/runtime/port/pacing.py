@@ -78,27 +78,31 @@ class Pacer:
     def observe(self, took: float) -> float:
         """Take note of a submission; return the delay before the next one."""
         self.last = took
-        if self.baseline is not None and self.baseline < LEAST_BASELINE <= took:
+        baseline = self.baseline  # runs of other threads may end at the same time
+        if baseline is not None and baseline < LEAST_BASELINE <= took:
             self._forget()  # it was short, and is no longer
-        if self.baseline is None:
+            baseline = None
+        if baseline is None:
             self._learn(took)
-        elif took > SLOW * self.baseline:
+        elif took > SLOW * baseline:
             self._slow_down(took)
         else:
             self._slow = 0
             self._own = max(0, self._own - STEP_DOWN)
-            self.baseline += _DRIFT * (took - self.baseline)
+            self.baseline = baseline + _DRIFT * (took - baseline)
+        baseline = self.baseline
         if self.fixed is None:
-            self.is_watched = self.baseline is None or self.baseline >= LEAST_BASELINE
+            self.is_watched = baseline is None or baseline >= LEAST_BASELINE
         return self.pace
 
     def _learn(self, took: float) -> None:
-        self._learning.append(took)
-        if len(self._learning) >= LEARNT:
+        learning = self._learning
+        learning.append(took)
+        if len(learning) >= LEARNT:
             from statistics import median  # of many modules, once a device
 
-            self.baseline = median(self._learning)
             self._learning = []
+            self.baseline = median(learning)
 
     def _slow_down(self, took: float) -> None:
         if took < LEAST_BASELINE:
@@ -190,7 +194,7 @@ def as_pace(microseconds: float | None, where: str) -> float | None:
 
 
 _under_way: set[Watch] = set()
-_lock = hold_over_forks(threading.Lock())
+_lock = hold_over_forks(threading.RLock())
 
 
 class Watch:
@@ -207,9 +211,9 @@ class Watch:
         self.inner: weakref.ref[DeviceSubmission] | None = None
         self._pacing = pacing
         with _lock:
-            for other in [w for w in _under_way if w._is_over]:
+            for other in [w for w in tuple(_under_way) if w._is_over]:
                 _under_way.discard(other)  # over, and nobody asked
-            for other in _under_way:
+            for other in tuple(_under_way):
                 other._alone = False
             self._alone = alone and not _under_way
             _under_way.add(self)

@@ -89,7 +89,7 @@ class Profile:
     """See ``profile``. What was recorded is there when the ``with`` is over."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._programs: dict[int, tuple[DeviceProgram, DeviceProgram]] = {}
         self._runs: list[tuple[DeviceSubmission, Plan, str, int]] = []
         self._rows: list[ProfileRow] | None = None

@@ -147,11 +147,11 @@ class WrittenPart:
             and not any(n.op.is_written for n in ancestors([base], unfold=False))
         ):
             evaluate([base])  # so that a loop of writes is no record that grows
-            if not any(u() is not None for u in base.users or ()) and not base.shared:
+            if not _is_used(base) and not base.shared:
                 old = set_aside(base)
                 become(base, KNOWN, data=old.data)
                 note_origins(base, [old])
-        alone = base.op is KNOWN and not base.shared and not any(u() is not None for u in base.users or ())
+        alone = base.op is KNOWN and not base.shared and not _is_used(base)
         if not (alone and base.lent is None and isinstance(base.data, HostStorage) and isinstance(memory, HostStorage)):
             return False
         place: np.ndarray[Any, Any] | None = base.data.bytes[: base.nbytes].view(base.dtype.numpy).reshape(base.shape)
@@ -162,6 +162,11 @@ class WrittenPart:
         with touching((memory,), (base.data,)):
             place[...] = memory.bytes[: x.nbytes].view(x.dtype.numpy).reshape(x.shape)
         return True
+
+
+def _is_used(base: Node) -> bool:
+    """Tell whether anything there is stands upon a tensor; a window that stands for itself does not."""
+    return any(user is not None and any(x is base for x in user.inputs) for user in (u() for u in base.users or ()))
 
 
 def _view_of(place: Any, step: _Step) -> Any:

@@ -89,7 +89,7 @@ _MANY = 64
 _MOST_ELEMENTS = 2**48
 """Of a tensor; numbers alone, which take no memory, may have as many."""
 _serials = itertools.count()
-_users_lock = hold_over_forks(threading.Lock())
+_users_lock = hold_over_forks(threading.RLock())
 
 
 class Node(Sized):

@@ -20,13 +20,13 @@ from loom.tensor.record.memory import MemoryPlan
 __all__ = ["build", "settle", "timeline_of"]
 
 _timelines: dict[Device, Timeline] = {}
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 def _after_fork() -> None:
     """What was under way on them stayed behind, with the threads that had their locks."""
     global _lock  # noqa: PLW0603
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     _timelines.clear()
 
 

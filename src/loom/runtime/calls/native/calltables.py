@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from loom.core.process.critical import CRITICAL
 from loom.core.process.forks import hold_over_forks
 from loom.runtime.chain.kept import Direct
 
@@ -21,7 +23,6 @@ __all__ = [
     "ABSENT",
     "ALL_BITS",
     "ARRAY_KIND",
-    "LOCK",
     "MOST_PARAMETERS",
     "MOST_RESULTS",
     "OWN_KIND",
@@ -31,6 +32,7 @@ __all__ = [
     "Cells",
     "array_argument",
     "fits",
+    "hold_tables",
     "is_plain",
 ]
 
@@ -47,7 +49,23 @@ Argument = tuple[int, ...]
 Cells = Sequence[tuple[int, int]]
 """Numbers of ranges, or of numbers, and where each goes."""
 ABSENT: Argument = (0,) * 10
-LOCK = hold_over_forks(threading.Lock())
+_lock = hold_over_forks(threading.RLock())
+_entries: list[bool] = []
+"""Whether a call is being entered: whoever has the lock and finds this comes in the middle, in the same thread."""
+
+
+@contextmanager
+def hold_tables() -> Generator[bool]:
+    """Hold all tables to enter a call; False in the middle of another entry of this thread, of a finalizer."""
+    with CRITICAL, _lock:
+        if _entries:
+            yield False
+            return
+        _entries.append(True)
+        try:
+            yield True
+        finally:
+            _entries.clear()
 
 
 class CallResult(NamedTuple):

@@ -19,12 +19,10 @@ import numpy as np
 from loom.core import options
 from loom.core.arrays import Array
 from loom.core.dtype import DType
-from loom.core.process.critical import CRITICAL
 from loom.core.tracebacks import inner_of, replace_inner
 from loom.runtime.calls.native.calltables import (
     ABSENT,
     ALL_BITS,
-    LOCK,
     MOST_PARAMETERS,
     MOST_RESULTS,
     Argument,
@@ -32,6 +30,7 @@ from loom.runtime.calls.native.calltables import (
     CallTable,
     array_argument,
     fits,
+    hold_tables,
     is_plain,
 )
 from loom.runtime.calls.native.nativedoor import Door, open_door
@@ -75,7 +74,9 @@ def offer_function(call: FunctionCall) -> None:
     if not (is_small and call.program.is_plain and options.native_calls()) or sys.is_finalizing():
         call.program.admission.note(is_new=False)
         return
-    with CRITICAL, LOCK:
+    with hold_tables() as is_outermost:
+        if not is_outermost:
+            return
         is_free = _let_go_of_bounds(call)
         call.program.admission.note(is_new=_enter(call) or not is_free)
 

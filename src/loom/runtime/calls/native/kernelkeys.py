@@ -17,12 +17,10 @@ import numpy as np
 from loom.core import options
 from loom.core.arrays import Array
 from loom.core.dtype import DType
-from loom.core.process.critical import CRITICAL
 from loom.ir.frontend.decorator import KernelFunction
 from loom.ir.kernel import Memory, Param
 from loom.runtime.calls.native.calltables import (
     ABSENT,
-    LOCK,
     MOST_PARAMETERS,
     OWN_KIND,
     Argument,
@@ -30,6 +28,7 @@ from loom.runtime.calls.native.calltables import (
     CallTable,
     array_argument,
     fits,
+    hold_tables,
     is_plain,
 )
 from loom.runtime.calls.native.layouts import SCALARS, places_of
@@ -96,8 +95,8 @@ def _enter(
     """Enter a call in the table of its kernel; False if it is there, or is none that the door takes."""
     from loom.runtime.calls.native.nativedoor import open_door  # few programs call a kernel twice
 
-    with CRITICAL, LOCK:
-        door = open_door()
+    with hold_tables() as is_outermost:
+        door = open_door() if is_outermost else None
         if door is None:
             return False
         door.renew()

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from loom.core import options
-from loom.core.process.critical import CRITICAL
-from loom.runtime.calls.native.calltables import ABSENT, ALL_BITS, LOCK, OWN_KIND, Argument, CallResult, fits
+from loom.runtime.calls.native.calltables import ABSENT, ALL_BITS, OWN_KIND, Argument, CallResult, fits, hold_tables
 from loom.runtime.calls.native.functionkeys import Wanted, address_of, enter, table_of
 from loom.runtime.calls.native.layouts import places_of
 from loom.runtime.calls.native.nativedoor import open_door
@@ -53,8 +52,9 @@ def offer_evaluation(
     if not (program.is_plain and options.native_calls()) or sys.is_finalizing():
         program.admission.note(is_new=False)
         return
-    with CRITICAL, LOCK:
-        program.admission.note(is_new=_enter(function, form, base, nbytes, program, finish))
+    with hold_tables() as is_outermost:
+        if is_outermost:
+            program.admission.note(is_new=_enter(function, form, base, nbytes, program, finish))
 
 
 def _enter(

@@ -40,17 +40,25 @@ class Led(Protocol):
         """Have it end where it is."""
         ...
 
+    def hear(self) -> None:
+        """Take note of Ctrl-C while the main thread waits; end a dispatch that was there the time before."""
+        ...
+
 
 class Interrupts:
-    """The thread that hears of signals. ``code``: of the function whose variable ``submission`` is a thread's run.
+    """The thread that hears of signals.
+
+    ``code``: of the function whose variable ``submission`` is the run that a thread is in. ``waiting``: of the one
+    whose variable ``self`` is the run that a thread waits for.
 
     ``until``: when the main thread must ``listen`` anew before a run, by ``monotonic``.
 
     Who runs notes down nothing, as most runs take microseconds: whoever asks looks into the threads' frames.
     """
 
-    def __init__(self, code: CodeType) -> None:
+    def __init__(self, code: CodeType, waiting: CodeType) -> None:
         self._code = code
+        self._waiting = waiting
         self.until = 0.0
         self._files: tuple[int, int] | None = None
         self._other = -1
@@ -76,12 +84,15 @@ class Interrupts:
 
     def runs(self) -> dict[int, Led]:
         """Return the run that each thread is in, the innermost one, by the thread's number."""
+        return self._runs(self._code, "submission")
+
+    def _runs(self, code: CodeType, name: str) -> dict[int, Led]:
         found: dict[int, Led] = {}
         for thread, top in sys._current_frames().items():  # pyright: ignore[reportPrivateUsage] - the only door to them
             frame: FrameType | None = top
             while frame is not None and thread not in found:
-                if frame.f_code is self._code and "submission" in (known := frame.f_locals):
-                    found[thread] = known["submission"]
+                if frame.f_code is code and name in (known := frame.f_locals):
+                    found[thread] = known[name]
                 frame = frame.f_back
         return found
 
@@ -96,13 +107,18 @@ class Interrupts:
                 self._interrupt()
 
     def _interrupt(self) -> None:
-        run = self.runs().get(threading.main_thread().ident or 0)
+        main = threading.main_thread().ident or 0
+        is_pythons = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        run = self.runs().get(main)
         if run is None:
+            waited = None if is_pythons else self._runs(self._waiting, "self").get(main)
+            if waited is not None:  # under Python's own handler the wait ends, and takes note
+                waited.hear()
             return
         again, self._last = self._last() is run, ref(run)
         if again:
             run.end()
-        elif signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        elif is_pythons:
             timer = threading.Timer(GRACE_SECONDS, self._end, [run])
             timer.daemon = True
             timer.start()
@@ -120,7 +136,7 @@ class Interrupts:
                     signal.set_wakeup_fd(before)
             for file in self._files:
                 os.close(file)
-        self.__init__(self._code)
+        self.__init__(self._code, self._waiting)
 
 
 def _identity(file: int) -> tuple[int, int] | None:

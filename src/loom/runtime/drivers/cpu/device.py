@@ -85,7 +85,7 @@ class CpuDevice(ProcessBound):
 
     def __init__(self) -> None:
         self._loaded: dict[tuple[str, str, Bounds, Machine], _Loaded] = {}
-        self._lock = hold_over_forks(threading.Lock())
+        self._lock = hold_over_forks(threading.RLock())
 
     @property
     def machine(self) -> Machine:
@@ -134,8 +134,8 @@ class CpuDevice(ProcessBound):
         if found is None:
             with self._lock:
                 found = self._loaded.get(key) or self._loaded.setdefault(key, self._load(kernel, *key[1:]))
-                while len(self._loaded) > MOST_LOADED:  # programs keep their own
-                    del self._loaded[next(iter(self._loaded))]
+                for old in list(self._loaded)[: max(0, len(self._loaded) - MOST_LOADED)]:  # programs keep their own
+                    self._loaded.pop(old, None)
         return found
 
     def _load(self, kernel: VerifiedKernel, locations: str, bounds: Bounds, machine: Machine) -> _Loaded:
@@ -329,7 +329,6 @@ class _CpuProgram:
         begun(submission)
 
 
-_interrupts = Interrupts(_CpuProgram.run.__code__)
 _under_way: dict[int, _CpuSubmission] = {}
 """Runs the walker may still touch, so that their memory outlives every reference of the caller."""
 _process = object()
@@ -357,6 +356,7 @@ class _Fate:
     is_lost: bool = False
     is_ended: bool = False
     waited_for: int = -1
+    heard_at: int = -1
     error: DeviceError | None = None
 
 
@@ -389,13 +389,16 @@ class _CpuSubmission:
                     "device 'cpu'", "the run was under way when this process was forked, and its threads stayed behind",
                     remedy="Wait for runs before a fork, or boot a new unit after it",
                 )  # fmt: skip
-            if seconds <= 0 or not self._wait(seconds):
+            if seconds <= 0 or not self.wait_for_end(seconds):
                 return False
         self.attached = ()
         _under_way.pop(self.address, None)
         return True
 
-    def _wait(self, seconds: float) -> bool:
+    def wait_for_end(self, seconds: float) -> bool:
+        """Wait for the end, as the thread that hears of signals can see."""
+        if self.program.may_last and monotonic() >= _interrupts.until:
+            _interrupts.listen()
         try:
             return self.program.threads.wait(self.address, seconds)
         except KeyboardInterrupt:
@@ -406,12 +409,23 @@ class _CpuSubmission:
     def interrupt(self) -> None:
         """Take note of Ctrl-C while somebody waits; end a dispatch that was there the time before."""
         here, fate = self.cells.executed, self.meet_fate()
-        if fate.waited_for == here and not self.is_over():
-            what = "a dispatch that did not end was ended where it was, by Ctrl-C pressed twice"
-            remedy = "What it writes has any contents: write it anew"
-            fate.error = DeviceError("device 'cpu'", what, remedy=remedy)
-            self.end()
+        if fate.waited_for == here:
+            self._end_for_good(fate)
         fate.waited_for = here
+
+    def hear(self) -> None:
+        """Do so under a handler of the user's, which may not end the wait; told by the thread that hears of signals."""
+        here, fate = self.cells.executed, self.meet_fate()
+        if fate.heard_at == here:
+            self._end_for_good(fate)
+        fate.heard_at = here
+
+    def _end_for_good(self, fate: _Fate) -> None:
+        if self.is_over():
+            return
+        what = "a dispatch that did not end was ended where it was, by Ctrl-C pressed twice"
+        fate.error = DeviceError("device 'cpu'", what, remedy="What it writes has any contents: write it anew")
+        self.end()
 
     def meet_fate(self) -> _Fate:
         """Return what befell it, to be changed."""
@@ -459,6 +473,9 @@ class _CpuSubmission:
             return logs.Outcome(sent.lines, lost=self.fate.error)
         excess = self.cells.excess
         return logs.Outcome(sent.lines, self.program.excess(excess - 1)) if excess else sent
+
+
+_interrupts = Interrupts(_CpuProgram.run.__code__, _CpuSubmission.wait_for_end.__code__)
 
 
 @atexit.register

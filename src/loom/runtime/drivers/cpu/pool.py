@@ -76,15 +76,20 @@ class Pool:
         self._address = (self._memory.ctypes.data + 63) & ~63
         self._free_slots = list(range(_FIRST_CALLER_SLOT, _SLOTS))
         self._started = False
-        self._lock = threading.Lock()
+        self._is_starting = False
+        self._lock = threading.RLock()
 
     def _function(self, name: str, result: type | None, *arguments: type) -> Callable[..., Any]:
         return ctypes.CFUNCTYPE(result, *arguments)(self._code.address(name))
 
     def _ensure_started(self) -> None:
         with self._lock:
-            if not self._started:
-                started = self._start(self._address, self.threads)
+            if not (self._started or self._is_starting):
+                self._is_starting = True
+                try:
+                    started = self._start(self._address, self.threads)
+                finally:
+                    self._is_starting = False
                 if started < self.threads:
                     raise DeviceError(
                         "device 'cpu'", "threads could not be started", expected=self.threads, got=started,
@@ -96,7 +101,10 @@ class Pool:
         """Queue the submission at an address, after ``previous`` (0: none)."""
         if not self._started:
             self._ensure_started()
-        self._submit(self._address, submission, previous)
+        if self._is_starting and not previous:  # a finalizer in the middle of that: there may be no worker yet
+            self.run(submission)
+        else:
+            self._submit(self._address, submission, previous)
 
     def run(self, submission: int) -> None:
         """Run a submission in the calling thread, the other workers helping.
@@ -128,7 +136,7 @@ class Pool:
 
 
 _pools: dict[int, Pool] = {}
-_pools_lock = hold_over_forks(threading.Lock())
+_pools_lock = hold_over_forks(threading.RLock())
 
 
 def pool() -> Pool:

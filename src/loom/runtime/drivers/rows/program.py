@@ -110,7 +110,7 @@ class RowRun(Generic[Program]):
         self.device: Any = program.device
         self.kept = SILENT
         self.taken: Times | None = None
-        self.over = False
+        self.over = self._ends = False
         self.lock = threading.RLock()
 
     # what each driver has its own way of
@@ -142,18 +142,27 @@ class RowRun(Generic[Program]):
         return True
 
     def end(self, lost: DeviceError | None) -> None:
-        """Take what the run left, once. A device that was lost left an error."""
+        """Take what the run left, once. A device that was lost left an error.
+
+        Where a finalizer or a handler of signals comes into this and asks too, that takes it, and this lets go.
+        """
         with self.lock:
             program = self.program
             if self.over or program is None:
                 return
+            is_inner, self._ends = self._ends, True
+            times: Times | None = None
             try:
                 if lost is not None:
                     raise lost
-                self.kept, self.taken = self.collect(program)
+                outcome, times = self.collect(program)
             except DeviceError as error:
-                self.kept = Outcome(lost=self.device.note_error(error))
-            self.over = True
+                outcome = Outcome(lost=self.device.note_error(error))
+            if not self.over:
+                self.kept, self.taken = outcome, times
+                self.over = True
+            if is_inner:
+                return
             self.let_go(lost=lost is not None)
             self.program = None  # whoever keeps the run need not keep its memory
 

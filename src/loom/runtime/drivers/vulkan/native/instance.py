@@ -8,10 +8,10 @@ asked for by name of an extension and by a flag. Invariant: the instance lives a
 from __future__ import annotations
 
 import atexit
-import os
 from functools import cache
 from typing import Any
 
+from loom.core import options
 from loom.runtime.drivers.vulkan.native.api import Vulkan, load
 
 __all__ = ["API_VERSION", "instance", "validation_messages", "version_to_ask"]
@@ -42,7 +42,7 @@ def instance() -> Any:
     """Return the instance; DeviceError without a loader."""
     api = load()
     application = api.new("VkApplicationInfo", pApplicationName="loom", pEngineName="loom", apiVersion=version_to_ask())
-    validate = os.environ.get("LOOM_VULKAN_VALIDATE") == "1"
+    validate = options.validate_vulkan()
     layers = api.texts([_VALIDATION_LAYER] if validate else [])
     portable = _has_extension(api, _PORTABILITY)
     extensions = api.texts(["VK_EXT_debug_utils"] * validate + [_PORTABILITY] * portable)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +48,8 @@ class DeviceMemory:
     """All memory of a device; ``settle`` waits for all runs under way, which hold memory.
 
     Storages are given back when they are collected, which may happen in the middle of any line that makes an object:
-    ranges change hands under a lock that no thread takes twice, and what comes meanwhile waits in a queue.
+    ranges change hands under a lock, and what comes back meanwhile waits in a queue. What is asked for meanwhile in the
+    same thread (by a finalizer, or a handler of signals) gets an arena of its own, and moves through its own buffer.
     """
 
     def __init__(self, owner: DeviceContext, queues: Queues, settle: Callable[[], None]) -> None:
@@ -56,8 +58,7 @@ class DeviceMemory:
         self.queues = queues
         self._settle = settle
         self.alignment = max(64, owner.adapter.limits["offset_alignment"])
-        self.lock = threading.RLock()
-        self._ranges = threading.Lock()
+        self._make_locks()
         self._given: deque[tuple[Arena, int, int]] = deque()
         self.arenas: list[Arena] = []
         self.spares: list[Arena] = []
@@ -109,13 +110,27 @@ class DeviceMemory:
             )  # fmt: skip
         room = -(-max(nbytes, LEAST_NBYTES) // self.alignment) * self.alignment
         with self._ranges, CRITICAL:
-            self._take_back()
-            arena, offset, taken = self._range(room)
+            arena, offset, taken = self._own_range(room) if self._is_changing else self._next_range(room)
             storage = VulkanStorage(self, arena, offset, nbytes)
             weakref.finalize(storage, self._free, arena, offset, taken).atexit = False
         if zeroed:
             storage.clear(room)
         return storage
+
+    def _next_range(self, room: int) -> tuple[Arena, int, int]:
+        self._is_changing = True
+        try:
+            self._take_back()
+            return self._range(room)
+        finally:
+            self._is_changing = False
+
+    def _own_range(self, room: int) -> tuple[Arena, int, int]:
+        """Return a new arena that is full, while others change."""
+        assert self.kind is not None, "Vulkan promises a device-local type"
+        arena = Arena(Buffer(self.owner, room, _STORAGE_USAGE, self.kind, mapped=self.unified))
+        self.arenas.append(arena)
+        return arena, arena.take(arena.buffer.nbytes) or 0, arena.buffer.nbytes
 
     def _range(self, room: int) -> tuple[Arena, int, int]:
         """Return an arena, where a range of it starts, and its bytes."""
@@ -148,8 +163,9 @@ class DeviceMemory:
             self._take_back()
             self._drop_spares(0)
             buffer = Buffer(self.owner, nbytes, _STORAGE_USAGE, self.kind, mapped=self.unified)
-        self.arenas.append(Arena(buffer))
-        return self.arenas[-1]
+        arena = Arena(buffer)
+        self.arenas.append(arena)
+        return arena
 
     def _free(self, arena: Arena, offset: int, room: int) -> None:
         """Have a range taken back: now, or by the call whose middle the collector of garbage has come into."""
@@ -157,7 +173,12 @@ class DeviceMemory:
         with CRITICAL:
             if self._ranges.acquire(blocking=False):
                 try:
-                    self._take_back()
+                    if not self._is_changing:
+                        self._is_changing = True
+                        try:
+                            self._take_back()
+                        finally:
+                            self._is_changing = False
                 finally:
                     self._ranges.release()
 
@@ -186,18 +207,43 @@ class DeviceMemory:
     def leave(self) -> None:
         """Free nothing from now on: it all belongs to the process that this one was forked from."""
         self.api = self.owner.api
-        self.lock, self._ranges = threading.RLock(), threading.Lock()
+        self._make_locks()
         self._given.clear()
         self.arenas, self.spares, self._staging = [], [], None
+
+    def _make_locks(self) -> None:
+        self.lock, self._ranges = threading.RLock(), threading.RLock()
+        self._is_changing = self._is_moving = False
+        """Whether whoever has the lock is in the middle of it: who takes it then is the same thread."""
 
     # transfers
 
     def staging(self) -> Buffer:
         """Return the buffer that transfers go through."""
         if self._staging is None:
-            assert self.staging_kind is not None, "Vulkan promises a host-visible type"
-            self._staging = Buffer(self.owner, 2 * PIECE_NBYTES, _TRANSFER_USAGE, self.staging_kind, mapped=True)
+            self._staging = self._new_staging()
         return self._staging
+
+    def _new_staging(self) -> Buffer:
+        assert self.staging_kind is not None, "Vulkan promises a host-visible type"
+        return Buffer(self.owner, 2 * PIECE_NBYTES, _TRANSFER_USAGE, self.staging_kind, mapped=True)
+
+    @contextmanager
+    def _transfer(self) -> Generator[Buffer, None, None]:
+        """Have a buffer for a transfer; one that comes in the middle of another has its own."""
+        with self.lock:
+            if self._is_moving:
+                own = self._new_staging()
+                try:
+                    yield own
+                finally:
+                    own.destroy(self.owner)
+                return
+            self._is_moving = True
+            try:
+                yield self.staging()
+            finally:
+                self._is_moving = False
 
     def upload(self, target: VulkanStorage, offset: int, data: np.ndarray[Any, Any]) -> None:
         """Copy bytes to the device."""
@@ -205,8 +251,8 @@ class DeviceMemory:
         if self.unified:
             buffer.view(start, data.nbytes)[:] = data
             return
-        with self.lock:
-            staging, begun = self.staging(), deque[Any]()
+        with self._transfer() as staging:
+            begun = deque[Any]()
             for at, size, room in pieces_of(data.nbytes):
                 place = room * PIECE_NBYTES
                 if len(begun) == 2:
@@ -222,8 +268,8 @@ class DeviceMemory:
         if self.unified:
             return buffer.view(start, nbytes).copy()
         found = np.empty(nbytes, np.uint8)
-        with self.lock:
-            staging, begun = self.staging(), deque[tuple[int, int, int, Any]]()
+        with self._transfer() as staging:
+            begun = deque[tuple[int, int, int, Any]]()
             for at, size, room in [*pieces_of(nbytes), (nbytes, 0, 0)]:
                 if size:
                     place = room * PIECE_NBYTES

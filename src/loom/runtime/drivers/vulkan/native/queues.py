@@ -9,6 +9,7 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from loom.core.errors import DeviceError
@@ -82,7 +83,7 @@ class Queue:
 
     def __init__(self, device: DeviceContext, number: int, fences: Queues) -> None:
         self.api = device.api
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self._fences = fences
         self._waiting: deque[_Submitted] = deque()
         self._feeder: threading.Thread | None = None
@@ -98,7 +99,8 @@ class Queue:
         """
         with self.lock:
             careful = run is not None and run.is_careful
-            if self._feeder is None and len(parts) <= PARTS_AT_ONCE and not careful:
+            is_feeder = self._feeder is threading.current_thread()  # a finalizer in it, which it would wait for
+            if is_feeder or (self._feeder is None and len(parts) <= PARTS_AT_ONCE and not careful):
                 self._hand(parts, fence)
                 if run is not None:
                     run.handed.set()
@@ -161,7 +163,7 @@ class Queue:
 
     def leave(self) -> None:
         """Forget what was waiting, in a process that was forked."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self._waiting, self._feeder, self._latest = deque(), None, None
 
 
@@ -171,7 +173,7 @@ class Queues:
     def __init__(self, device: DeviceContext, count: int) -> None:
         self.device = device
         self.api = device.api
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.all = [Queue(device, n, self) for n in range(count)]
         self._turns = itertools.count()
         self._fences: list[Any] = []
@@ -188,7 +190,7 @@ class Queues:
             user.api = self.device.api
         for queue in self.all:
             queue.leave()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._fences, self._buried, self._idle = [], [], []
 
     def rest(self) -> None:
@@ -200,9 +202,8 @@ class Queues:
 
     def fence(self) -> Any:
         """Return a fence that is not signalled."""
-        with self._lock:
-            if self._fences:
-                return self._fences.pop()
+        with self._lock, suppress(IndexError):  # there is none
+            return self._fences.pop()
         return self.device.create("Fence", self.api.new("VkFenceCreateInfo"))
 
     def give_back(self, fence: Any) -> None:
@@ -262,9 +263,8 @@ class Queues:
 
         The one kept last comes first: recording into memory that a pool has is several times faster than into new.
         """
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
+        with self._lock, suppress(IndexError):
+            return self._idle.pop()
         api, device = self.api, self.device
         info = api.new("VkCommandPoolCreateInfo", flags=0x2, queueFamilyIndex=device.adapter.queue_family)
         pool = device.create("CommandPool", info)
