@@ -100,7 +100,9 @@ class Use:
 
     def wait(self, seconds: float) -> bool:
         """Wait at most ``seconds``; tell whether it is over. A thread never waits for what it is doing itself."""
-        gate = self._gate
+        return self._wait(self._gate, seconds)
+
+    def _wait(self, gate: Any, seconds: float) -> bool:
         if gate is not None:
             if self._thread == threading.get_ident():
                 return True
@@ -115,9 +117,16 @@ class Use:
         run = None if self._run is None else self._run()
         return run is None or run.wait(seconds)
 
-    def finish(self) -> None:
-        """Wait to the end; StateError if it stayed behind in the process that this one was forked from."""
-        while not self.wait(_SLICE_SECONDS):
+    def last(self) -> tuple[Use, Any]:
+        """Return it with what stands for the last of its runs, as ``finish`` takes it; under the lock."""
+        return self, self._gate
+
+    def finish(self, gate: Any) -> None:
+        """Wait to the end of that run; StateError if it stayed behind in the process that this one was forked from.
+
+        The next one, which may be about to begin, comes after who waits here, and may wait for that.
+        """
+        while not self._wait(gate, _SLICE_SECONDS):
             pass
 
     def has_read(self, seconds: float = 0.0) -> bool:
@@ -238,8 +247,9 @@ def enter(use: Use, reads: Iterable[Any], writes: Iterable[Any]) -> None:
                 else:
                     uses.read(use, waits)
             use.lost.clear()
-    for other in waits:
-        other.finish()
+        earlier = [other.last() for other in waits]
+    for other, gate in earlier:
+        other.finish(gate)
 
 
 def _of(storage: Any) -> Uses:
