@@ -132,7 +132,9 @@ class Use:
 
         A thread never waits for what it is about to do itself, but for what that comes after.
         """
-        gate = self._gate
+        return self._wait(self._gate, seconds)
+
+    def _wait(self, gate: Any, seconds: float) -> bool:
         if gate is not None and self._thread == threading.get_ident():
             for use in tuple(self._before):
                 if not (use.run_over(seconds) if use.is_open_here else use.wait(seconds)):
@@ -153,9 +155,16 @@ class Use:
         run = None if self._run is None else self._run()
         return run is None or run.wait(seconds)
 
-    def finish(self) -> None:
-        """Wait to the end; StateError if it stayed behind in the process that this one was forked from."""
-        while not self.wait(_SLICE_SECONDS):
+    def last(self) -> tuple[Use, Any]:
+        """Return it with what stands for the last of its runs, as ``finish`` takes it; under the lock."""
+        return self, self._gate
+
+    def finish(self, gate: Any) -> None:
+        """Wait to the end of that run; StateError if it stayed behind in the process that this one was forked from.
+
+        The next one, which may be about to begin, comes after who waits here, and may wait for that.
+        """
+        while not self._wait(gate, _SLICE_SECONDS):
             pass
 
     def has_read(self, seconds: float = 0.0) -> bool:
@@ -275,9 +284,10 @@ def enter(use: Use, reads: Iterable[Any], writes: Iterable[Any]) -> None:
                 _changing = False
             if before and any(other.is_open_here for other in before):
                 use.stand_in()
-    for other in before:
-        if other is not use and (other.domain is not use.domain or other.is_open_here):
-            other.finish()
+        earlier = [other.last() for other in before if other is not use]
+    for other, gate in earlier:
+        if other.domain is not use.domain or other.is_open_here:
+            other.finish(gate)
 
 
 def _enter(use: Use, reads: Iterable[Any], writes: Iterable[Any], before: list[Use]) -> None:

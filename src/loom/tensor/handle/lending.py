@@ -159,11 +159,33 @@ def before_run(x: Node, *, writes: bool) -> None:
             x.data = lent
         if writes:
             old = set_aside(x)
+            bound = _take_bound(old, lent)
             if old.users:
                 old.data = copy_memory(lent, x.nbytes, where)
             become(x, KNOWN, data=lent)
+            _follow(bound, x, lent)
             if old.inputs or old.apart:
                 note_origins(x, [old])
+
+
+def _take_bound(old: Node, lent: Storage) -> list[Node]:
+    """Take the reshaped tensors to which kernels are bound in the same memory from those that keep what ``old`` was."""
+    users = [(u, u()) for u in old.users or ()]
+    bound = [x for _, x in users if x is not None and x.op is RESHAPE and x.lent is lent]
+    old.users = [u for u, x in users if not any(x is each for each in bound)] or None
+    return bound
+
+
+def _follow(bound: list[Node], base: Node, lent: Storage) -> None:
+    """Let reshaped tensors be what ``base`` is now, since its memory is theirs; what was recorded of them is not."""
+    for x in bound:
+        if x.users:
+            old = set_aside(x)
+            inner = _take_bound(old, lent)
+            become(x, RESHAPE, [base])
+            _follow(inner, x, lent)
+        else:
+            become(x, RESHAPE, [base])
 
 
 def _before_run_of_view(x: Node, writes: bool) -> None:
