@@ -389,9 +389,11 @@ class Calls:
         is_again = not self.typing.is_own() and any(frame.loops for frame in self.t.frames)
         if is_again and space == "shared":
             raise self.b.error(
-                "a shared array is declared in a loop", "one before the loop", f"loom.shared({dtype}, ...)",
+                "a shared array is declared in a loop",
+                "one before the loop",
+                f"loom.shared({dtype}, ...)",
                 "Declare it before the loop, and hand it to a function that uses it; it keeps what it holds",
-            )  # fmt: skip
+            )
         memory = declare(self.t.array_name, dtype, math.prod(int(n) for n in shape) * words, fixed=fixed)
         if is_again:  # it starts as zero each time that a lane gets here
             self.b.clear(memory)

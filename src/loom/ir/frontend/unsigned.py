@@ -39,7 +39,7 @@ def refuse_unsigned(kernel: Kernel, mixed: Set[Instr] = frozenset()) -> Kernel:
 
 
 def _refuse_mixed(kernel: Kernel, mixed: Set[Instr]) -> None:
-    from loom.ir.passes.differences import number_uses  # only where bits of an index are mixed
+    from loom.ir.uses import number_uses  # only where bits of an index are mixed
 
     sets = assignments(kernel.body)
     for s in operations(kernel.body):

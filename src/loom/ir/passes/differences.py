@@ -7,23 +7,16 @@ the right side of ``and``, only what is needed tells. Invariant: what is added t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 from loom.core.dtype import DType, bool_, u32
 from loom.ir.constants import constant_bits
 from loom.ir.faults import DIFFERENCE
 from loom.ir.kernel import Block, Instr, Kernel, Statement, Variable, operands, walk, with_blocks
-from loom.ir.ops import OPS, Effect
+from loom.ir.ops import OPS
+from loom.ir.uses import number_uses
 
-__all__ = ["number_uses", "tell_differences"]
-
-_USES = {
-    **dict.fromkeys(("lt", "le", "gt", "ge"), "compared"),
-    **dict.fromkeys(("min", "max"), "clamped"),
-    **dict.fromkeys(("idiv", "irem"), "divided"),
-    "convert": "converted",
-}
+__all__ = ["tell_differences"]
 
 
 def tell_differences(kernel: Kernel) -> Kernel:
@@ -134,14 +127,3 @@ def _step(
 
 def _const(steps: list[Statement], s: Statement, number: int) -> Instr:
     return _step(steps, s, "const", u32, attr=constant_bits(number, u32))
-
-
-def number_uses(s: Statement) -> Iterator[tuple[Instr, str]]:
-    """Yield the values that a statement takes for numbers, and how."""
-    if not isinstance(s, Instr):
-        return
-    if s.memory is not None or s.name == "within":
-        if s.args and (s.name in ("load", "store", "within") or s.op.effect is Effect.ATOMIC):
-            yield s.args[0], "used as an index"
-    elif s.name in _USES and not (s.name == "convert" and s.type.is_integer and s.type.bits <= s.args[0].type.bits):
-        yield from ((value, _USES[s.name]) for value in s.args)

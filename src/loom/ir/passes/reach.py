@@ -120,8 +120,8 @@ class Reach:
         """The bounds of loops over the lanes along dimension 0."""
         return [bound for dimension, bound in self.strides if dimension == 0 and bound.scale == 1]
 
-    def shared_out(
-        self, lanes: Sequence[int], params: Mapping[Param, Any], lengths: Mapping[Memory, int]
+    def partitions(
+        self, lanes: Sequence[int], params: Mapping[Param, object], lengths: Mapping[Memory, int]
     ) -> Iterator[int]:
         """Yield the dimensions whose lanes share work out among all there are, also among others than ``lanes``."""
         for dimension, bound in self.strides:

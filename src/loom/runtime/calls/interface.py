@@ -156,8 +156,13 @@ class Interface:
     def missing(self, names: Sequence[str], given: Sequence[str], remedy: str) -> ArgumentError:
         """Return what says that nothing was given for ``names``, but for the parameters ``given``."""
         what = "nothing was given for " + ", ".join(map(repr, names))
-        return ArgumentError(self.where, what, expected=self.signature(),
-                             got=f"values of {', '.join(given)}" if given else "none", remedy=remedy)  # fmt: skip
+        return ArgumentError(
+            self.where,
+            what,
+            expected=self.signature(),
+            got=f"values of {', '.join(given)}" if given else "none",
+            remedy=remedy,
+        )
 
     def signature(self) -> str:
         """Return the parameters as they are declared."""
@@ -179,9 +184,12 @@ class Interface:
             value, dtype = values[place], param.dtype
             if is_list(value) or isinstance(value, range):
                 raise ArgumentError(
-                    f"{self.where}, parameter {param.name!r}", "a list is given for a number", expected=f"one {dtype}",
-                    got=value, remedy="Give the number",
-                )  # fmt: skip
+                    f"{self.where}, parameter {param.name!r}",
+                    "a list is given for a number",
+                    expected=f"one {dtype}",
+                    got=value,
+                    remedy="Give the number",
+                )
             kind = cast("type[Any]", type(value))
             if kind is float and dtype.name in _FLOATS:
                 numbers, bits = _FLOATS[dtype.name]

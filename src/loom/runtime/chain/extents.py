@@ -105,25 +105,27 @@ def _groups_for(kernel: VerifiedKernel, elements: Sequence[int], params: Array, 
     if not len(params):  # a repeat of no turns
         return 1, 1, 1
     lengths = _lengths(kernel, elements)
-
-    def told(row: Array) -> Any:
-        values = _values(kernel, row)
-        lanes = reach.lanes(values, lengths)
-        for d in reach.shared_out(lanes, values, lengths):
-            if lanes[d] % kernel.workgroup[d]:
-                raise _untold("its lanes share work out by num_groups, and guards leave some of a group out", where)
-        return measure(kernel, lanes)
-
     used = [n for n, param in enumerate(kernel.params) if param in reach.params]
     if not used or len(params) == 1:
-        return told(params[0])
+        return measure(kernel, _whole_lanes(kernel, reach, params[0], lengths, where))
     rows, places = np.unique(params[:, used], axis=0, return_inverse=True)
     found: list[tuple[int, int, int]] = []
     for row in rows:
         whole_row = params[0].copy()
         whole_row[used] = row
-        found.append(told(whole_row))
+        found.append(measure(kernel, _whole_lanes(kernel, reach, whole_row, lengths, where)))
     return np.array(found, np.int64)[places.reshape(-1)]
+
+
+def _whole_lanes(
+    kernel: VerifiedKernel, reach: Reach, row: Array, lengths: dict[Memory, int], where: str
+) -> tuple[int, int, int]:
+    """Return the lanes that get past guards; ArgumentError if some of a group do not, whose share would be lost."""
+    values = _values(kernel, row)
+    lanes = reach.lanes(values, lengths)
+    if any(lanes[d] % kernel.workgroup[d] for d in reach.partitions(lanes, values, lengths)):
+        raise _untold("its lanes share work out by num_groups, and guards leave some of a group out", where)
+    return lanes
 
 
 def _lengths(kernel: VerifiedKernel, elements: Sequence[int]) -> dict[Memory, int]:

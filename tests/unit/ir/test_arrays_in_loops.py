@@ -120,7 +120,7 @@ def test_a_shared_array_in_a_loop_is_refused_and_the_remedy_works(on: str) -> No
         for _ in range(2):
             own_tile(y)
 
-    with pytest.raises(KernelTypeError, match="a shared array is declared in a loop.* Declare it before the loop"):
+    with pytest.raises(KernelTypeError, match=r"a shared array is declared in a loop.* Declare it before the loop"):
         _ = inside.verified
 
     @loom.kernel
