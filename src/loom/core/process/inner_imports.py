@@ -26,7 +26,9 @@ def refuse_half_loaded(module: str, where: str) -> None:
     spec = getattr(sys.modules.get(module), "__spec__", None)
     if getattr(spec, "_initializing", False):
         raise StateError(
-            where, "it is called in the middle of loading what it needs, by a finalizer or a handler of signals",
-            expected="calls that come later", got=f"half of {module}",
+            where,
+            "it is called in the middle of loading what it needs, by a finalizer or a handler of signals",
+            expected="calls that come later",
+            got=f"half of {module}",
             remedy="Call it once before anything that may call it at any moment is set up",
-        ) from None  # fmt: skip
+        ) from None

@@ -57,9 +57,18 @@ class Use:
     """
 
     __slots__ = (
-        "__weakref__", "_before", "_gate", "_is_inner", "_process", "_run", "_thread", "domain", "fresh", "lost",
+        "__weakref__",
+        "_before",
+        "_gate",
+        "_is_inner",
+        "_process",
+        "_run",
+        "_thread",
+        "domain",
+        "fresh",
+        "lost",
         "written",
-    )  # fmt: skip
+    )
 
     def __init__(self, domain: Any, *, lasting: bool = False) -> None:
         self.domain = domain
@@ -243,6 +252,12 @@ class Uses:
             self.writer, self.readers, self.older = None, [], []
 
 
+class _Used(Protocol):
+    """A storage, as far as the order is concerned."""
+
+    uses: Uses | None
+
+
 class _Untracked(Uses):
     """Stands for the uses of memory that one program alone has."""
 
@@ -290,7 +305,7 @@ def enter(use: Use, reads: Iterable[Any], writes: Iterable[Any]) -> None:
             other.finish(gate)
 
 
-def _enter(use: Use, reads: Iterable[Any], writes: Iterable[Any], before: list[Use]) -> None:
+def _enter(use: Use, reads: Iterable[_Used], writes: Iterable[_Used], before: list[Use]) -> None:
     if use.fresh and use.lost:
         if use.written is None:
             use.written = {_of(storage) for storage in writes}
@@ -309,11 +324,12 @@ def _enter(use: Use, reads: Iterable[Any], writes: Iterable[Any], before: list[U
         if use.lost is not None:
             use.lost.clear()
             use.written = None
-        if any(storage.uses.merged is not None for storage in (*reads, *writes)):
+        all_uses = [storage.uses for storage in (*reads, *writes)]
+        if any(uses is not None and uses.merged is not None for uses in all_uses):
             use.fresh = False
 
 
-def _all_uses(storage: Any) -> list[Use]:
+def _all_uses(storage: _Used) -> list[Use]:
     """Return all uses of storage, also where they are about to be those of other memory."""
     found: list[Use] = []
     uses: Uses | None = storage.uses
@@ -323,7 +339,7 @@ def _all_uses(storage: Any) -> list[Use]:
     return found
 
 
-def _of(storage: Any) -> Uses:
+def _of(storage: _Used) -> Uses:
     found: Uses | None = storage.uses
     if found is None:
         found = storage.uses = Uses()

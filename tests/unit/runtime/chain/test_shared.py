@@ -150,7 +150,7 @@ def test_a_writer_waits_for_those_of_other_domains_that_still_read() -> None:
         uses.read(reader, waits)
         reader.began(run)
     uses.write(Use(here), waits)
-    assert waits == readers[:1]
+    assert [use for use in waits if use.domain is not here] == readers[:1]  # those are what ``enter`` waits for
 
 
 def test_uses_are_forgotten_with_the_memory() -> None:
