@@ -40,6 +40,11 @@ class MemoryWatch:
         if self.races is not None:
             self.races.begin(batch)
 
+    @property
+    def is_whole(self) -> bool:
+        """True if no races were left unseen."""
+        return self.races is None or self.races.is_whole
+
     def barrier(self, batch: Batch, mask: Mask) -> None:
         """What the arriving workgroups did before is now ordered before what they do next."""
         if self.races is not None:

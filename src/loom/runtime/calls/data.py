@@ -115,7 +115,7 @@ def operand(given: Any, memory: Memory, where: str, device: Device, *, writes: b
     named = f"{where}, buffer {memory.name!r}"
     found = as_data(given, memory, named)
     if is_array(found):
-        return _of_host(found, memory, where, device, writes)
+        return _of_host(found, memory, where, writes)
     elements = check_binding(memory, found, where)
     if isinstance(found, TypedStorage):
         if found.device is not device:
@@ -133,7 +133,7 @@ def operand(given: Any, memory: Memory, where: str, device: Device, *, writes: b
     return made
 
 
-def _of_host(array: Array, memory: Memory, where: str, device: Device, writes: bool) -> CallBuffer:
+def _of_host(array: Array, memory: Memory, where: str, writes: bool) -> CallBuffer:
     home, flags = array, array.flags
     if not (flags.c_contiguous and flags.aligned and array.dtype.isnative):
         if writes and flags.writeable:

@@ -26,7 +26,7 @@ from loom.tensor.run.eager import evaluate
 
 __all__ = ["WrittenPart", "share_elements", "window_of"]
 
-_MOST_WORK = 10_000
+_MOST_WORK: Any = 10_000
 
 
 @dataclass(frozen=True, slots=True)
