@@ -9,7 +9,7 @@ that needs no change is used in place.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, SupportsInt, cast
+from typing import TYPE_CHECKING, Any, SupportsInt, cast
 
 import numpy as np
 
@@ -19,9 +19,13 @@ from loom.core.dtype import DType, bf16, f64, of_numpy
 from loom.core.errors import DTypeError, ShapeError
 from loom.core.given import is_array, is_list, is_mapping, is_scalar
 
-__all__ = ["MOST_AXES", "plain", "read_array", "read_as", "read_complex", "share"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["MOST_AXES", "plain", "read_array", "read_as", "read_complex", "share", "share_elements"]
 
 _MOST_ELEMENTS = 0xFFFF_FFFF
+_MOST_WORK = 10_000
 MOST_AXES = 64
 """What numpy has."""
 _COMPLEX = (np.dtype(np.complex64), np.dtype(np.complex128))
@@ -332,3 +336,11 @@ def _nearest(value: Any, dtype: DType, where: str) -> float:
     kept = abs(number) >> shift
     kept |= int(kept << shift != abs(number))  # to odd: a sticky bit below those that a narrower type keeps
     return float(kept if number >= 0 else -kept) * 2.0**shift
+
+
+def share_elements(x: NDArray[np.generic], y: NDArray[np.generic]) -> bool:
+    """Tell whether two arrays have elements in common; where that is hard to tell, True."""
+    try:
+        return np.shares_memory(x, y, max_work=_MOST_WORK)  # pyright: ignore[reportArgumentType] - any int
+    except np.exceptions.TooHardError:
+        return True

@@ -27,6 +27,11 @@ __all__ = ["AccessWatch", "Batch", "DispatchState", "Handler", "Tracer"]
 class AccessWatch(Protocol):
     """Sees every memory access before it happens; raises a fault for a wrong one."""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it looked at all accesses that it was to watch."""
+        ...
+
     def begin(self, batch: Batch) -> None:
         """A batch starts, its shared and private memories fresh."""
 

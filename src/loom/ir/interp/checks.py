@@ -30,6 +30,11 @@ class MemoryWatch:
         self.watched = options.watched
         self.written: dict[Memory, Array] = {}
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it looked at all accesses that it was to watch."""
+        return self.races is None or self.races.is_whole
+
     def begin(self, batch: Batch) -> None:
         """Forget what was known of shared and private memory."""
         self.written = {

@@ -33,9 +33,7 @@ class CallTrial:
 
     __slots__ = ("_groups", "_sizes", "_trials", "is_over")
 
-    def __init__(
-        self, trials: Trials | None = None, sizes: tuple[int, ...] = (), groups: tuple[int, ...] = ()
-    ) -> None:
+    def __init__(self, trials: Trials | None = None, sizes: tuple[int, ...] = (), groups: tuple[int, ...] = ()) -> None:
         self._trials, self._sizes, self._groups = trials, sizes, groups
         self.is_over = trials is None
 
@@ -70,7 +68,7 @@ class Trials:
         """Return the trial of calls over so many elements, one that is over where nothing is to be tried."""
         from loom.runtime.drivers.proofs import is_provable
 
-        if 0 in groups or not (is_provable(self.kernel) or self.kernel.trusted and not self.kernel.is_vouched):
+        if 0 in groups or not (is_provable(self.kernel) or (self.kernel.trusted and not self.kernel.is_vouched)):
             return CallTrial()
         conditions = self.kernel.plain_aparts
         if conditions is not None and all(each.holds(groups) for each in conditions):

@@ -31,7 +31,18 @@ if TYPE_CHECKING:
     from loom.ir.passes.datause import DataUse
     from loom.ir.passes.spacing import Apart
 
-__all__ = ["BY_DATA", "PARTLY", "TRIAL", "TRUSTED", "UNTRIED", "Doubt", "condition_of", "doubt_of", "doubts_of", "meetings_of"]
+__all__ = [
+    "BY_DATA",
+    "PARTLY",
+    "TRIAL",
+    "TRUSTED",
+    "UNTRIED",
+    "Doubt",
+    "condition_of",
+    "doubt_of",
+    "doubts_of",
+    "meetings_of",
+]
 
 TRIAL = Options(races=True, equal=True, work=1 << 21)
 """A trial: about a tenth of a second."""
