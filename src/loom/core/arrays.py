@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 else:
     dlpack = late("loom.core", "dlpack")
 
-__all__ = ["MOST_AXES", "plain", "read_array", "read_as", "read_complex", "share"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["MOST_AXES", "plain", "read_array", "read_as", "read_complex", "share", "share_elements"]
 
 _MOST_ELEMENTS = 0xFFFF_FFFF
+_MOST_WORK = 10_000
 MOST_AXES = 64
 """What numpy has."""
 _COMPLEX = (np.dtype(np.complex64), np.dtype(np.complex128))
@@ -337,3 +341,11 @@ def _nearest(value: Any, dtype: DType, where: str) -> float:
     kept = abs(number) >> shift
     kept |= int(kept << shift != abs(number))  # to odd: a sticky bit below those that a narrower type keeps
     return float(kept if number >= 0 else -kept) * 2.0**shift
+
+
+def share_elements(x: NDArray[np.generic], y: NDArray[np.generic]) -> bool:
+    """Tell whether two arrays have elements in common; where that is hard to tell, True."""
+    try:
+        return np.shares_memory(x, y, max_work=_MOST_WORK)  # pyright: ignore[reportArgumentType] - any int
+    except np.exceptions.TooHardError:
+        return True

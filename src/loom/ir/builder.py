@@ -288,9 +288,13 @@ class Builder:
         return KernelTypeError(self.where(), what, expected=expected, got=got, remedy=remedy)
 
     def finish(
-        self, *, trusted: bool = False, guarantee: Guarantee = Guarantee.BIT_EXACT,
-        order: LaneOrder = LaneOrder.PROVED, is_own: bool = True,
-    ) -> Kernel:  # fmt: skip
+        self,
+        *,
+        trusted: bool = False,
+        guarantee: Guarantee = Guarantee.BIT_EXACT,
+        order: LaneOrder = LaneOrder.PROVED,
+        is_own: bool = True,
+    ) -> Kernel:
         """Return the kernel built; not yet verified."""
         return Kernel(
             name=self.name,

@@ -327,7 +327,7 @@ def _order(given: object, function: FunctionType, guarantee: Guarantee | None) -
     return LaneOrder(given or "proved")
 
 
-def _is_own(function: Callable[..., Any]) -> bool:
+def _is_own(function: Callable[..., object]) -> bool:
     """Tell whether a function is of Loom's own library."""
     return (function.__module__ or "").startswith("loom.")
 

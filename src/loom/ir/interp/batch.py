@@ -29,7 +29,7 @@ class AccessWatch(Protocol):
 
     @property
     def is_whole(self) -> bool:
-        """True if all accesses were watched."""
+        """Whether it looked at all accesses that it was to watch."""
         ...
 
     def begin(self, batch: Batch) -> None:

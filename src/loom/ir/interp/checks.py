@@ -30,6 +30,11 @@ class MemoryWatch:
         self.watched = options.watched
         self.written: dict[Memory, Array] = {}
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it looked at all accesses that it was to watch."""
+        return self.races is None or self.races.is_whole
+
     def begin(self, batch: Batch) -> None:
         """Forget what was known of shared and private memory."""
         self.written = {
@@ -39,11 +44,6 @@ class MemoryWatch:
         }
         if self.races is not None:
             self.races.begin(batch)
-
-    @property
-    def is_whole(self) -> bool:
-        """True if no races were left unseen."""
-        return self.races is None or self.races.is_whole
 
     def barrier(self, batch: Batch, mask: Mask) -> None:
         """What the arriving workgroups did before is now ordered before what they do next."""

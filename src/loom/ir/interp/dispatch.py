@@ -56,8 +56,8 @@ def interpret(
     ``buffers``: one 1-D contiguous array per buffer of the kernel, of its element type's numpy dtype
     (bf16: uint16); a short vector type takes flat components, ``lanes`` of them per element. ``params``:
     Python numbers, rounded to the parameter's type if it is a float, exact if not. ``output`` gets the
-    printed lines by lane, each lane's in program order. With ``work`` it may be less than all. A kernel that races,
-    or whose lanes wait for each other in a loop, has no defined outcome.
+    printed lines by lane, each lane's in program order. With ``work`` it may be less than all. A kernel
+    that races, or whose lanes wait for each other in a loop, has no defined outcome.
 
     Raises ArgumentError, ShapeError or DTypeError for arguments that do not fit; AssertionFailed, when all lanes are
     done, for the lowest lane whose ``assert`` failed, each such lane having stopped there; and at once the faults

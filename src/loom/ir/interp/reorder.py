@@ -82,6 +82,8 @@ class _EndOfBundle(BaseException):
 class _InTurn:
     """Runs bundles one at a time, each in a thread of its own that waits at barriers for its turn."""
 
+    is_whole = True
+
     def __init__(self, dispatch: DispatchState, bundles: Sequence[tuple[Batch, Mask]]) -> None:
         self._body, self._bundles = dispatch.kernel.body, bundles
         self._turns = [threading.Semaphore(0) for _ in bundles]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from loom.core.arrays import read_as
+from loom.core.arrays import read_as, share_elements
 from loom.core.errors import ArgumentError
 from loom.core.fixed import Fixed, floats_of
 from loom.core.given import is_array
@@ -29,8 +29,6 @@ from loom.runtime.port.device import Device
 from loom.runtime.port.elements import Readable, Returning
 
 __all__ = ["CallBuffer", "fetch", "in_order", "operand", "read_list"]
-
-_MOST_WORK = 10_000
 
 
 class CallBuffer:
@@ -57,10 +55,7 @@ class CallBuffer:
             return False
         if not (is_array(self._given) and is_array(other._given)):
             return True
-        try:
-            return np.shares_memory(self._given, other._given, max_work=_MOST_WORK)  # pyright: ignore[reportArgumentType] - any int
-        except np.exceptions.TooHardError:
-            return True
+        return share_elements(self._given, other._given)
 
     def stands_for(self, home: Array, copy: Array, cells: Fixed | None, *, writes: bool) -> None:
         """Take note that ``copy``, cells of a type if ``home`` has floats for them, stands for it, and is written."""
@@ -165,12 +160,13 @@ def in_order(operands: Sequence[CallBuffer], written: Sequence[bool], device: De
     on_host = [(each.extent, writes) for each, writes in pairs if each.on_host]
     if not on_host:
         return nullcontext()
-    there = [(e.memory, w) for e, w in pairs if not e.on_host] if shares_memory(device) else []
+    there = [(e.memory, w) for e, w in pairs if not isinstance(e.memory, np.ndarray)] if shares_memory(device) else []
     return using(
-        [memory for memory, writes in there if not writes], [memory for memory, writes in there if writes],
+        [memory for memory, writes in there if not writes],
+        [memory for memory, writes in there if writes],
         reads_at=[extent for extent, writes in on_host if not writes],
         writes_at=[extent for extent, writes in on_host if writes],
-    )  # fmt: skip
+    )
 
 
 def fetch(operands: Sequence[CallBuffer], device: Device) -> None:

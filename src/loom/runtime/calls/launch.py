@@ -55,8 +55,10 @@ def launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, Any
         if again is not None:
             form, key, kept, arrays, starts, words = again
             ends = [(start, start + array.nbytes) for start, array in zip(starts, arrays, strict=True)]
-            with using(reads_at=[e for e, w in zip(ends, interface.written, strict=True) if not w],
-                       writes_at=[e for e, w in zip(ends, interface.written, strict=True) if w]):  # fmt: skip
+            with using(
+                reads_at=[e for e, w in zip(ends, interface.written, strict=True) if not w],
+                writes_at=[e for e, w in zip(ends, interface.written, strict=True) if w],
+            ):
                 kept.run_at(arrays, starts, words)
             offer(called, form, key, device(None), args, named, interface)
             return None
@@ -164,7 +166,7 @@ def run_over(
 
 
 def _run(
-    form: CallForm, operands: Sequence[CallBuffer], words: list[int], values: Sequence[Any], where: Device
+    form: CallForm, operands: Sequence[CallBuffer], words: list[int], values: Sequence[object], where: Device
 ) -> Hashable:
     """Run a kernel over operands, none of which another thread uses meanwhile; return the key of the program."""
     interface = form.interface
@@ -175,8 +177,8 @@ def _run(
     kept = keep(key, where, lambda: _program(form, operands, form.words(words), where, reports))
     on_host = any(each.on_host for each in operands)
     for (place, _), writes in zip(interface.buffers, interface.written, strict=True):
-        if is_fast and writes and isinstance(values[place], Readable):
-            values[place].follow_fast()
+        if is_fast and writes and isinstance(array := values[place], Readable):
+            array.follow_fast()
     before: list[Callable[[], None]] = []
     try:
         if not (form.trial.is_over or current_debug()):
@@ -217,14 +219,17 @@ def _program(
     return Kept(chain.build(), slots, in_place=in_place, numbers=numbers)
 
 
-def _refuse_views(interface: Interface, values: Sequence[Any]) -> None:
+def _refuse_views(interface: Interface, values: Sequence[object]) -> None:
     """Two buffers that are written must not be views with elements in common, which would have the last one's."""
     written = [values[p] for (p, _), w in zip(interface.buffers, interface.written, strict=True) if w]
     written = [each for each in written if isinstance(each, Readable)]
     if len(written) < 2:
         return
-    names = [m.name for (p, m), w in zip(interface.buffers, interface.written, strict=True)
-             if w and isinstance(values[p], Readable)]  # fmt: skip
+    names = [
+        m.name
+        for (p, m), w in zip(interface.buffers, interface.written, strict=True)
+        if w and isinstance(values[p], Readable)
+    ]
     for j, second in enumerate(written):
         for i in range(j):
             if written[i].meets(second):
@@ -233,9 +238,11 @@ def _refuse_views(interface: Interface, values: Sequence[Any]) -> None:
 
 def _sharing(interface: Interface, first: str, second: str) -> ArgumentError:
     return ArgumentError(
-        interface.where, f"{first!r} and {second!r} share memory and one is written",
-        expected="separate memory", remedy="Pass a copy of one, or write the kernel with one InOut parameter for both",
-    )  # fmt: skip
+        interface.where,
+        f"{first!r} and {second!r} share memory and one is written",
+        expected="separate memory",
+        remedy="Pass a copy of one, or write the kernel with one InOut parameter for both",
+    )
 
 
 def _refuse_shared(interface: Interface, operands: Sequence[CallBuffer]) -> None:

@@ -23,7 +23,7 @@ from loom.runtime.chain.promise import Promises
 from loom.runtime.port.device import DeviceSubmission
 
 if TYPE_CHECKING:
-    from loom.runtime.port.log import SILENT, Outcome
+    from loom.runtime.port.log import Outcome
     from loom.runtime.port.pacing import Pacer, Pacing, ProgramPace
 
 __all__ = ["MOVING", "SLICE_SECONDS", "Owned", "Timeline", "deadline_of", "wait_until"]
@@ -183,7 +183,7 @@ class Timeline:
             if self._unheard and self._unheard[0] is first:
                 self._heard += 1
                 self._unheard.popleft()
-                if outcome is not SILENT and (outcome.lines or outcome.error is not None):
+                if outcome.lines or outcome.error is not None:
                     self._untold.append(told)
 
     def report(self, upto: int | None = None) -> None:

@@ -23,7 +23,7 @@ from loom.core.process.forks import hold_over_forks
 __all__ = [
     "BOUNDS",
     "UNTRACKED",
-    "Place",
+    "CallerRange",
     "Use",
     "Uses",
     "enter",
@@ -47,6 +47,12 @@ _process = object()
 
 class _Ends(Protocol):
     def wait(self, seconds: float) -> bool: ...
+
+
+class Tracked(Protocol):
+    """Storage, or memory of the caller."""
+
+    uses: Uses | None
 
 
 class Use:
@@ -143,7 +149,7 @@ class Use:
         """
         return self._wait(self._gate, seconds)
 
-    def _wait(self, gate: Any, seconds: float) -> bool:
+    def _wait(self, gate: threading.Lock | None, seconds: float) -> bool:
         if gate is not None and self._thread == threading.get_ident():
             for use in tuple(self._before):
                 if not (use.run_over(seconds) if use.is_open_here else use.wait(seconds)):
@@ -164,11 +170,11 @@ class Use:
         run = None if self._run is None else self._run()
         return run is None or run.wait(seconds)
 
-    def last(self) -> tuple[Use, Any]:
+    def last(self) -> tuple[Use, threading.Lock | None]:
         """Return it with what stands for the last of its runs, as ``finish`` takes it; under the lock."""
         return self, self._gate
 
-    def finish(self, gate: Any) -> None:
+    def finish(self, gate: threading.Lock | None) -> None:
         """Wait to the end of that run; StateError if it stayed behind in the process that this one was forked from.
 
         The next one, which may be about to begin, comes after who waits here, and may wait for that.
@@ -468,7 +474,7 @@ class touching:  # noqa: N801 - used as a function is
         self._use.began(None)
 
 
-class Place:
+class CallerRange:
     """Memory of the caller between two addresses, as one who uses it has it."""
 
     __slots__ = ("uses",)
@@ -477,7 +483,7 @@ class Place:
         self.uses: Uses | None = uses_at(start, stop)
 
 
-_Range = tuple[int, int]
+_Extent = tuple[int, int]
 _threads = threading.local()
 """``outer``: the block of ``using`` that a thread is in."""
 
@@ -492,13 +498,17 @@ class using(touching):  # noqa: N801 - as touching
     __slots__ = ("_inner", "_outer", "_own", "_ranges")
 
     def __init__(
-        self, reads: Iterable[Any] = (), writes: Iterable[Any] = (), *,
-        reads_at: Iterable[_Range] = (), writes_at: Iterable[_Range] = (),
-    ) -> None:  # fmt: skip
+        self,
+        reads: Iterable[Tracked] = (),
+        writes: Iterable[Tracked] = (),
+        *,
+        reads_at: Iterable[_Extent] = (),
+        writes_at: Iterable[_Extent] = (),
+    ) -> None:
         read, written = [r for r in reads_at if r[0] < r[1]], [r for r in writes_at if r[0] < r[1]]
         self._ranges = read + written
-        super().__init__([*reads, *(Place(*r) for r in read)], [*writes, *(Place(*r) for r in written)])
-        self._own: list[Any] = [*self._reads, *self._writes]
+        super().__init__([*reads, *(CallerRange(*r) for r in read)], [*writes, *(CallerRange(*r) for r in written)])
+        self._own: list[Tracked] = [*self._reads, *self._writes]
         self._inner: Use | None = None
         self._outer: using | None = getattr(_threads, "outer", None)
 
@@ -515,7 +525,7 @@ class using(touching):  # noqa: N801 - as touching
         for start, stop in self._ranges:
             is_tracked(start, stop)  # so that nobody asks for what is over
 
-    def without_own(self, use: Use, storages: Iterable[Any], before: list[Use]) -> list[Any]:
+    def without_own(self, use: Use, storages: Iterable[Tracked], before: list[Use]) -> list[Tracked]:
         """Return the storages that the block does not have in use, for a ``use`` in it; under the lock.
 
         It comes after another use in the block, of a finalizer, say: that is put into ``before``.

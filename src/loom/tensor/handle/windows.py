@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from loom.core import arrays
 from loom.core.dtype import DType
 from loom.core.late.dataclass import dataclass
 from loom.runtime.memory.order import touching
@@ -25,8 +26,6 @@ from loom.tensor.record.versions import record_lock
 from loom.tensor.run.eager import evaluate
 
 __all__ = ["WrittenPart", "share_elements", "window_of"]
-
-_MOST_WORK: Any = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ def window_of(x: Any) -> WrittenPart | None:
     return WrittenPart(x, base, steps)
 
 
-def _way_to(x: Any) -> tuple[Any, tuple[_Step, ...]]:
+def _way_to(x: Node) -> tuple[Node, tuple[_Step, ...]]:
     """Return the tensor that ``x`` is a view of, itself if it is none, and the views from ``x`` on."""
     steps: list[_Step] = []
     while is_view(x):
@@ -60,13 +59,13 @@ def _way_to(x: Any) -> tuple[Any, tuple[_Step, ...]]:
     return x, tuple(steps)
 
 
-def share_elements(x: Any, y: Any) -> bool:
+def share_elements(x: Node, y: Node) -> bool:
     """Tell whether two tensors are views of one that have elements in common; where that is hard to tell, True."""
     (base, steps), (other, others) = _way_to(x), _way_to(y)
     if x is y or base is not other:
         return x is y
     place = np.lib.stride_tricks.as_strided(np.empty(1, base.dtype.numpy), base.shape, _strides(base))  # never read
-    views: list[Any] = [place, place]
+    views = [place, place]
     for n, way in enumerate((steps, others)):
         for step in reversed(way):
             if step.op is RESHAPE and not views[n].flags.c_contiguous:
@@ -74,10 +73,7 @@ def share_elements(x: Any, y: Any) -> bool:
             views[n] = _view_of(views[n], step)
             if views[n] is None:
                 return True
-    try:
-        return np.shares_memory(*views, max_work=_MOST_WORK)
-    except np.exceptions.TooHardError:
-        return True
+    return arrays.share_elements(*views)
 
 
 def _strides(x: Node) -> tuple[int, ...]:
