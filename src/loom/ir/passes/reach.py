@@ -42,10 +42,6 @@ _MOST = 1 << 32
 """No dispatch has more lanes along a dimension."""
 _OPPOSITE = {"lt": "ge", "ge": "lt", "gt": "le", "le": "gt"}
 _LENGTH = OPS["length"]
-_LANES = frozenset(("global_id", "group_id", "local_id"))
-_ACCUMULATES = frozenset(("atomic_add", "atomic_xor", "atomic_exchange", "atomic_compare_exchange"))
-"""Effects that are others if a lane more has them, though all lanes do the same."""
-
 
 class WrapsAround(Exception):
     """The limit of a guard, as ``text``, wraps around for what is ``given``, so that it keeps no lane out."""
@@ -259,7 +255,6 @@ class _Guards(Forward[_Facts]):
         )
         if self.found.counts:
             self.found.counted |= {s.attr for s in body if s.name == "num_groups"}
-        self.is_lane_blind = not any(s.name in _LANES for s in body)
         self.choices = Choices(kernel)
 
     def assume(self, s: If | While, *, holds: bool) -> None:
@@ -290,7 +285,7 @@ class _Guards(Forward[_Facts]):
             facts = (*facts, (at.dimension, at.bound(length, is_length=True)))
         bounds = tuple(tuple(bound for d, bound in facts if d == dimension) for dimension in range(3))
         is_loose = any(asked and not each for asked, each in zip(self.found.asked, bounds, strict=True))
-        if is_loose or (self.is_lane_blind and s.name in _ACCUMULATES):
+        if is_loose:
             self.found.loose.append(s)
         self.found.effects.append(bounds)
 
