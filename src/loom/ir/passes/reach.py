@@ -43,6 +43,7 @@ _MOST = 1 << 32
 _OPPOSITE = {"lt": "ge", "ge": "lt", "gt": "le", "le": "gt"}
 _LENGTH = OPS["length"]
 
+
 class WrapsAround(Exception):
     """The limit of a guard, as ``text``, wraps around for what is ``given``, so that it keeps no lane out."""
 
