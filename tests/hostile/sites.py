@@ -44,6 +44,7 @@ LEFT_OUT = {
     "loom.tables.Row": "a result",
     "loom.tables.Table": "made by a database",
     "Query.statement": "between layers",
+    "Tensor.meets": "between layers",
     **dict.fromkeys(("loom.vectors.Entry", "loom.vectors.Hit", "loom.vectors.IndexReport"), "a result"),
     **dict.fromkeys(("VectorStore.freeze", "i8 VectorStore.freeze"), "between layers"),
     "Query.fetch": "between layers",

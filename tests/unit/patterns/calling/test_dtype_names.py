@@ -94,7 +94,7 @@ def test_a_number_beside_halves_is_a_half(kind: Any, device: str) -> None:
 
 
 def test_a_number_that_halves_lack_is_refused() -> None:
-    with pytest.raises(DTypeError, match=r"\[gpu_map, argument 1\] 65520 does not fit f16: expected at most 65504.0"):
+    with pytest.raises(DTypeError, match=r"\[gpu_add, argument 1\] 65520 does not fit f16: expected at most 65504.0"):
         loom.gpu_add(np.ones(2, np.float16), 65520)
     with pytest.raises(DTypeError, match="does not fit bf16"):
         loom.gpu_clip(np.ones(2, ml_dtypes.bfloat16), -3.4e38, 3.4e38)
