@@ -240,7 +240,7 @@ def test_the_switch_is_scoped_and_nests() -> None:
         thread.join()
         assert elsewhere == [None]
     assert current_debug() is None
-    assert outer.options == Options(bounds=True, nan=True, order=True, lane=1, debugger=True)
+    assert outer.options == Options(bounds=True, nan=True, order=True, differences=True, lane=1, debugger=True)
     assert not inner.options.nan
     assert inner.options.races
 
