@@ -149,6 +149,8 @@ def run_over(
 ) -> tuple[CallForm, Hashable]:
     """Run a kernel once, with a value for each of its parameters; return how, and the key of the program."""
     _refuse_views(interface, values)
+    # before memory is lent: what is written may be read, too, and lending lets go of how it came about
+    is_fast = interface.kernel.is_loose or any(getattr(values[p], "is_fast", False) for p, _ in interface.buffers)
     operands: list[CallBuffer] = []
     try:
         for (place, memory), writes in zip(interface.buffers, interface.written, strict=True):
@@ -157,7 +159,7 @@ def run_over(
         _refuse_shared(interface, operands)
         form = interface.form([each.elements for each in operands], words, groups, lanes)
         with in_order(operands, interface.written, where):
-            key = _run(form, operands, words, values, where)
+            key = _run(form, operands, words, values if is_fast else (), where)
     finally:
         for each in operands:
             if each.window is not None:
@@ -166,18 +168,20 @@ def run_over(
 
 
 def _run(
-    form: CallForm, operands: Sequence[CallBuffer], words: list[int], values: Sequence[object], where: Device
+    form: CallForm, operands: Sequence[CallBuffer], words: list[int], fast: Sequence[object], where: Device
 ) -> Hashable:
-    """Run a kernel over operands, none of which another thread uses meanwhile; return the key of the program."""
+    """Run a kernel over operands, none of which another thread uses meanwhile; return the key of the program.
+
+    ``fast``: the values of its parameters, if what it writes is not exact.
+    """
     interface = form.interface
     fetch(operands, where)
-    is_fast = interface.kernel.is_loose or any(getattr(values[p], "is_fast", False) for p, _ in interface.buffers)
     reports = not (form.settled.is_inside or check_bounds() or current_debug())
     key = _key(form, [each.elements for each in operands], form.words(words), where, reports=reports)
     kept = keep(key, where, lambda: _program(form, operands, form.words(words), where, reports))
     on_host = any(each.on_host for each in operands)
     for (place, _), writes in zip(interface.buffers, interface.written, strict=True):
-        if is_fast and writes and isinstance(array := values[place], Readable):
+        if fast and writes and isinstance(array := fast[place], Readable):
             array.follow_fast()
     before: list[Callable[[], None]] = []
     try:
