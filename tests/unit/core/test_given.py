@@ -67,7 +67,7 @@ REFUSED: dict[str, Any] = {
     r"\[chain.build, guarantee\] not a guarantee": lambda: loom.Chain().build(3),
     r"\[loom.swarm\] not several: expected a list of programs": lambda: loom.swarm(3),
     r"\[tensor.create\] too many dimensions: expected at most 64, got 70": lambda: tensor.create((1,) * 70),
-    r"\[signal.firwin, beta\] a hann window has none": lambda: loom.signal.window("hann", 9, beta=5.0),
+    r"\[signal.window, beta\] a hann window has none": lambda: loom.signal.window("hann", 9, beta=5.0),
     r"\[signal.firwin, beta\] a hamming window has none": lambda: loom.signal.firwin(5, 0.3, beta=5.0),
 }
 
