@@ -16,13 +16,14 @@ __all__ = ["kernel"]
 
 def _launch(function: KernelFunction, args: tuple[Any, ...], named: dict[str, Any], groups: Any = None) -> Any:
     try:
-        from loom.runtime.calls.interface import tell_conditions
         from loom.runtime.calls.launch import launch
     except ImportError:
         from loom.core.process.inner_imports import refuse_half_loaded
 
         refuse_half_loaded("loom.runtime.calls.launch", f"kernel {function.name!r}")
         raise
+
+    from loom.runtime.calls.interface import tell_conditions
 
     KernelFunction.launch, KernelFunction.tell = staticmethod(launch), staticmethod(tell_conditions)
     return launch(function, args, named, groups)
