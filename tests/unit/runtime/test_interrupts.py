@@ -233,7 +233,7 @@ def test_work_that_goes_on_outlives_two_presses(outcome: Outcome) -> None:
     out = outcome(
         ENDLESS
         + """
-submission = steps(y := np.zeros(4, np.uint32), 100, 1_000_000).launch()
+submission = steps(y := np.zeros(4, np.uint32), 400, 1_000_000).launch()
 press(0.1, 0.3)
 ended(submission.wait)
 ended(submission.wait)
@@ -241,7 +241,7 @@ submission.wait()
 print(y[0])
 """
     )
-    assert out == "interrupted\ninterrupted\n100000000\n"
+    assert out == "interrupted\ninterrupted\n400000000\n"
 
 
 def test_cancel_ends_a_kernel_that_does_not(outcome: Outcome) -> None:

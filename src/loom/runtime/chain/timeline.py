@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence, Sized
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from loom.core.errors import ArgumentError, LoomTimeout, StateError
 from loom.core.process.forks import renew_after_forks
@@ -92,27 +92,27 @@ class Moving:
     def forget(self) -> None:
         """What was under way stays with the parent of a fork."""
         self.lock = threading.RLock()
-        self._owing: WeakSet[Timeline] = WeakSet()
-        self._noting = threading.Lock()
+        self._owing: dict[ref[Timeline], None] = {}
+        self._noting = threading.RLock()
 
     def timelines(self) -> list[Timeline]:
         """Return those of which runs wrote what may not be back."""
-        if not self._owing:
-            return []
-        with self._noting:
-            return list(self._owing)
+        return [timeline for each in list(self._owing) if (timeline := each()) is not None]
 
     def note(self, timeline: Timeline, number: int, moves: Moves) -> None:
         """Take note of what a run wrote."""
         with self._noting:
             timeline.owed.append((number, moves))
-            self._owing.add(timeline)
+            self._owing[ref(timeline, self._forget)] = None
 
     def discard(self, timeline: Timeline) -> None:
         """Forget a timeline all of whose runs' results are back."""
         with self._noting:
             if not timeline.owed:
-                self._owing.discard(timeline)
+                self._owing.pop(ref(timeline), None)
+
+    def _forget(self, gone: ref[Timeline]) -> None:
+        self._owing.pop(gone, None)
 
     def bring_back(self, extents: Sequence[tuple[int, int]]) -> None:
         """Bring back what runs wrote of memory, when they are over."""
