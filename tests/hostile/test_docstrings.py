@@ -37,7 +37,7 @@ def _functions(door: str) -> Iterator[tuple[str, Any]]:
         for name, member in members.items():
             is_function = inspect.isfunction(inspect.unwrap(getattr(member, "__func__", member)))
             is_open = not name.startswith("_") and f"{kind.__name__}.{name}" not in LEFT_OUT
-            if is_function and member.__name__ == name and _is_of(module, name, member):
+            if is_function and _is_of(module, name, member):
                 continue  # a function of the door, as a method: its lists are looked at above
             if is_function and is_open and not _is_as_below(kind, name):
                 yield f"{kind.__name__}.{name}", member

@@ -72,7 +72,7 @@ def row(
 
             def offer(what: RecordedFunction) -> None:
                 arguments = {**dict(zip(names, args, strict=False)), **named}
-                what.offer(made, names, names[:operands], arguments, functools.partial(finish, place, what))
+                what.offer(made, names, names[: len(args)], arguments, functools.partial(finish, place, what))
 
             return answer(
                 place, found[0], given, {**named}, names, apart=apart, complexes=complexes, whole=whole, offer=offer

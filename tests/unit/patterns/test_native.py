@@ -306,3 +306,14 @@ def test_what_takes_long_is_left_to_python_for_good(slow: _Slow) -> None:
     x = np.ones(1 << 21, np.float32)
     assert slow.of(lambda: loom.gpu_sum(x)) == 10
     assert loom.gpu_sum(x) == 1 << 21
+
+
+@pytest.mark.parametrize("name", ["correlation", "covariance"])
+def test_an_operand_may_be_left_out(slow: _Slow, name: str) -> None:
+    function = getattr(loom.stats, name)
+    x, y = np.arange(12, dtype=np.float32).reshape(2, 6) ** 2, np.ones(6, np.float32) + np.arange(6, dtype=np.float32)
+    alone, beside = function(x).copy(), function(x[0].copy(), y)
+    for _ in range(6):
+        assert function(x).tobytes() == alone.tobytes()
+        assert np.asarray(function(x[0].copy(), y)).tobytes() == np.asarray(beside).tobytes()
+    assert slow.of(lambda: function(x)) == 0

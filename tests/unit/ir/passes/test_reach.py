@@ -414,24 +414,3 @@ def test_loops_over_a_grid_that_lose_nothing_are_taken(on: str) -> None:
     y = np.zeros(100, np.uint32)
     partial(x[:90], y, on=on)  # the lanes beyond have no turn
     assert y.sum() == 90
-
-
-@loom.kernel
-def blind(y: InOut[u32]):
-    loom.atomic_add(y, 0, 1)
-
-
-@loom.kernel
-def blindly_set(y: InOut[u32]):
-    loom.atomic_max(y, 0, 7)
-    y[1] = 3
-
-
-def test_a_kernel_that_asks_for_no_lane_counts_none_by_itself(on: str) -> None:
-    y = np.zeros(200, np.uint32)
-    with pytest.raises(ArgumentError, match="what atomic_add gives depends on the number of lanes"):
-        blind(y, on=on)
-    blind(y, lanes=200, on=on)
-    assert y[0] == 200
-    blindly_set(y, on=on)  # whatever their number
-    assert y[:2].tolist() == [200, 3]
